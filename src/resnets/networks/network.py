@@ -1,0 +1,205 @@
+"""The residual unit and the network: the only unit class and the only network class there are.
+
+Legend: N batch, C channels, S spatial shape (H W for pictures). He 2015 (1512.03385) Table 1; He 2016 (1603.05027) eq. 1-2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .heads import build_head
+from .inception import TRANSITIONS, inception_layers, out_channels
+from .initialization import initialize
+from .layers import ConvNormReLU, convolution, normalization
+from .residuals import ORDERS, Place, activation, build_residual
+from .shortcuts import build_shortcut
+from .spec import NetworkSpec
+from .stems import build_stem
+
+EXPANSION = {"basic": 1, "bottleneck": 4}
+"""Channels that a stage puts out, in multiples of its width (He 2015, Table 1)."""
+
+
+class ResidualUnit(nn.Module):
+    """x -> f(shortcut(p(x), F(p(x)))).
+
+    F is `residual`, h and its join are `shortcut`, f is `after`. p is the `prelude`: an activation before the branch in
+    pre-activation networks where the shape changes, elsewhere the identity.
+    """
+
+    def __init__(self, residual: nn.Module, shortcut: nn.Module, after: nn.Module, prelude: nn.Module) -> None:
+        super().__init__()
+        self.prelude, self.residual, self.shortcut, self.after = prelude, residual, shortcut, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.prelude(x)
+        y: Tensor = self.after(self.shortcut(x, self.residual(x)))
+        return y
+
+
+def build_unit(spec: NetworkSpec, place: Place, *, later_dilation: int) -> ResidualUnit:
+    """The unit at `place`: He 2016's rules for the first and the last unit (§4.1) are applied here."""
+    order = ORDERS[spec.activation_order]
+    changes_shape = place.stride != 1 or place.in_channels != place.out_channels
+    first = place.unit == 0
+    shares = spec.preactivated and (first or (changes_shape and spec.shared_preactivation == "shape-change"))
+    prelude = order.before if shares and not (first and spec.stem_activation) else ()
+    f = order.before if place.last and spec.preactivated else order.f
+    if spec.stage_residuals[place.stage].startswith("inception-v4") or (place.last and spec.linear_last_unit):
+        f = ()  # an Inception-v4 module ends in activated branches; TF-slim's last unit is linear
+    return ResidualUnit(
+        residual=build_residual(spec, place, activated=shares, later_dilation=later_dilation),
+        shortcut=build_shortcut(spec, place.in_channels, place.out_channels, place.stride),
+        after=_sequence(spec, f, place.out_channels),
+        # Its ReLU may not work in place where no norm stands before it: x is the previous unit's result.
+        prelude=_sequence(spec, prelude, place.in_channels, inplace="norm" in prelude),
+    )
+
+
+def _sequence(spec: NetworkSpec, kinds: tuple[str, ...], channels: int, *, inplace: bool = True) -> nn.Module:
+    layers = dict(activation(spec, kinds, channels, inplace=inplace))
+    return nn.Identity() if not layers else next(iter(layers.values())) if kinds == ("relu",) else _named(layers)
+
+
+def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
+    sequence = nn.Sequential()
+    for name, layer in layers.items():
+        sequence.add_module(name, layer)
+    return sequence
+
+
+class Stage(nn.Sequential):
+    """Units at one resolution, named 0, 1, ...; with `checkpointing`, about sqrt(units) maps are kept for the backward pass."""
+
+    def __init__(self, units: list[ResidualUnit], *, checkpointing: bool) -> None:
+        super().__init__(*units)
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.checkpointing and self.training and torch.is_grad_enabled()):
+            for unit in self:
+                x = unit(x)
+            return x
+        units = list(self)
+        length = math.ceil(math.sqrt(len(units)))
+        for start in range(0, len(units), length):
+            segment = nn.Sequential(*units[start : start + length])
+            x = checkpoint(segment, x, use_reentrant=False, context_fn=partial(_contexts, segment))
+        return x
+
+
+def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds a segment's forward pass, and what surrounds its recomputation."""
+    return nullcontext(), _statistics_kept(segment)
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Recomputing must not update running statistics a second time with the same batch."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+class Network(nn.Module):
+    """A residual network: stem (`conv1`, `pool`), stages (`conv2_x`, `conv3_x`, ...), head.
+
+    Calling it with images (N, spec.in_channels, *S), floating point, gives logits (N, spec.num_classes).
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.classes: tuple[str, ...] | None = None
+        """Class names in the logits' order, where a model file gave them."""
+        self.preprocessing: Any = None
+        """What turns a picture into this network's input, where a model file gave it."""
+        self.conv1, self.pool, channels = build_stem(spec)
+        self.stage_names = spec.stage_names
+        self.feature_channels = {"conv1": channels}
+        """Channels of each map that `features` returns."""
+        total_stride = spec.stem_reduction
+        self.transitions = nn.ModuleDict()
+        dilation = 1
+        first_units = (0, *accumulate(spec.blocks))
+        for stage, name in enumerate(self.stage_names):
+            transition = spec.stage_transitions[stage]
+            if transition is not None:
+                layout = TRANSITIONS[transition]
+                self.transitions[name] = nn.Sequential(inception_layers(spec, layout, channels))
+                channels = out_channels(layout, channels)
+            stride, first_dilation = spec.stage_strides[stage], dilation
+            if spec.output_stride is not None and total_stride * stride > spec.output_stride:
+                stride, dilation = 1, dilation * stride  # the first unit keeps the dilation before, as in torchvision
+            total_stride *= stride
+            kind = spec.stage_residuals[stage]
+            width = channels if kind.startswith("inception") else spec.stage_widths[stage] * EXPANSION[kind]
+            units = []
+            for i in range(spec.blocks[stage]):
+                number = first_units[stage] + i
+                place = Place(
+                    stage, number, channels, width, stride if i == 0 else 1,
+                    first_dilation if i == 0 else dilation, last=number == sum(spec.blocks) - 1,
+                )  # fmt: skip
+                units.append(build_unit(spec, place, later_dilation=dilation))
+                channels = width
+            self.add_module(name, Stage(units, checkpointing=spec.gradient_checkpointing))
+            self.feature_channels[name] = channels
+        self.final: nn.Module = nn.Identity()
+        if spec.final_width:
+            self.final = ConvNormReLU(convolution(spec, channels, spec.final_width, 1), normalization(spec, spec.final_width))
+            channels = self.feature_channels[self.stage_names[-1]] = spec.final_width
+        self.head = build_head(spec, channels)
+        initialize(self, [unit.residual for unit in self.units()], spec)  # type: ignore[misc]
+
+    def units(self) -> list[ResidualUnit]:
+        """All residual units, from the first to the last."""
+        return [module for module in self.modules() if isinstance(module, ResidualUnit)]
+
+    def _run(self, images: Tensor, maps: dict[str, Tensor] | None = None) -> Tensor:
+        x: Tensor = self.conv1(images)
+        if maps is not None:
+            maps["conv1"] = x
+        x = self.pool(x)
+        for name in self.stage_names:
+            if name in self.transitions:
+                x = self.transitions[name](x)
+            x = getattr(self, name)(x)
+            if name == self.stage_names[-1]:
+                x = self.final(x)
+            if maps is not None:
+                maps[name] = x
+        return x
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The map after each stage by its name in the paper: conv1 (before the pool), conv2_x, conv3_x, ...; each (N, C, *S)."""
+        maps: dict[str, Tensor] = {}
+        self._run(images, maps)
+        return maps
+
+    def forward(self, images: Tensor) -> Any:
+        """Logits (N, K); for the policy-value head the pair of policy logits (N, K) and values (N,)."""
+        outputs: Any = self.head(self._run(images))
+        return outputs
+
+    def extra_repr(self) -> str:
+        return f"spec={self.spec!r}"
+
+
+def build(spec: NetworkSpec) -> Network:
+    """The network that `spec` describes, freshly initialised from torch's global random state."""
+    return Network(spec)
