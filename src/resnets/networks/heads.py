@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from .layers import ConvNormReLU, convolution, normalization
@@ -19,13 +20,22 @@ class ClassHead(nn.Module):
 
     def __init__(self, spec: NetworkSpec, channels: int) -> None:
         super().__init__()
+        self.positions = tuple(range(2, 2 + spec.dims))
         self.dropout = nn.Dropout(spec.head_dropout)
         self.fc = nn.Linear(channels, spec.num_classes) if spec.num_classes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(dim=tuple(range(2, x.dim())))
+        pooled = x.mean(dim=self.positions)
         logits: Tensor = self.fc(self.dropout(pooled))
         return logits
+
+
+def _check_board(x: Tensor, points: int) -> None:
+    if math.prod(x.shape[2:]) != points:
+        raise ValueError(f"the policy-value head was built for {points} board points, but got a map of {tuple(x.shape[2:])}")
+
+
+torch.fx.wrap("_check_board")  # a symbolic trace has no shapes: there the check is a call of its own
 
 
 class PolicyValueHead(nn.Module):
@@ -42,10 +52,7 @@ class PolicyValueHead(nn.Module):
         self.points = points
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if math.prod(x.shape[2:]) != self.points:
-            raise ValueError(
-                f"the policy-value head was built for {self.points} board points, but got a map of {tuple(x.shape[2:])}"
-            )
+        _check_board(x, self.points)
         policy = self.policy_fc(self.policy(x).flatten(1))
         hidden = torch.relu(self.value_fc1(self.value(x).flatten(1)))
         return policy, torch.tanh(self.value_fc2(hidden)).squeeze(1)

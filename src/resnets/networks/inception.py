@@ -146,28 +146,27 @@ def out_channels(layout: Layout, in_channels: int) -> int:
     return channels
 
 
+def step_names(layout: Layout) -> list[str]:
+    """The names of the layout's modules: conv1, split1, pool1, conv2, ..."""
+    kinds = [type(step).__name__.lower() for step in layout]
+    return [f"{kind}{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+
+
 def inception_layers(spec: NetworkSpec, layout: Layout, in_channels: int) -> OrderedDict[str, nn.Module]:
-    """The modules of `layout`, named conv1, split1, pool1, ... in the order of its steps."""
+    """The modules of `layout`, with the names of `step_names`, in the order of its steps."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels
-    counts = {"conv": 0, "pool": 0, "split": 0}
-
-    def add(kind: str, module: nn.Module) -> None:
-        counts[kind] += 1
-        layers[f"{kind}{counts[kind]}"] = module
-
-    for step in layout:
+    for name, step in zip(step_names(layout), layout, strict=True):
         width = out_channels((step,), channels) if step is not LINEAR else in_channels
         if isinstance(step, Split):
-            add("split", Concatenation([nn.Sequential(inception_layers(spec, branch, channels)) for branch in step.branches]))
+            layers[name] = Concatenation([nn.Sequential(inception_layers(spec, branch, channels)) for branch in step.branches])
         elif isinstance(step, Pool):
-            pool = nn.MaxPool2d(3, 2) if step.kind == "max" else nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-            add("pool", pool)
+            layers[name] = nn.MaxPool2d(3, 2) if step.kind == "max" else nn.AvgPool2d(3, 1, 1, count_include_pad=False)
         elif step is LINEAR:
-            add("conv", convolution(spec, channels, width, 1, bias=True))
+            layers[name] = convolution(spec, channels, width, 1, bias=True)
         else:
             padding = 0 if step.valid else None
             built = convolution(spec, channels, width, step.kernel, stride=step.stride, padding=padding)
-            add("conv", ConvNormReLU(built, normalization(spec, width)))
+            layers[name] = ConvNormReLU(built, normalization(spec, width))
         channels = width
     return layers

@@ -1,7 +1,8 @@
 """The small layers that units, stems and heads are made of, in one, two or three spatial dimensions.
 
 Legend: N batch, C channels, S the spatial shape (H W for pictures), one to three dimensions.
-All take and give tensors of shape (N, C, *S), floating point.
+All take and give tensors of shape (N, C, *S), floating point. None of them asks its input for its number of dimensions:
+torch.fx cannot trace such a question.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def normalization(spec: NetworkSpec, channels: int) -> nn.Module:
     if spec.norm == "group":
         return nn.GroupNorm(math.gcd(spec.norm_groups, channels), channels, eps=spec.norm_epsilon)
     if spec.norm == "frozen-batch":
-        return FrozenBatchNorm(channels, spec.norm_epsilon)
+        return FrozenBatchNorm(channels, spec.norm_epsilon, spec.dims)
     return BATCH_NORMS[spec.dims](channels, eps=spec.norm_epsilon, momentum=spec.norm_momentum)
 
 
@@ -54,9 +55,10 @@ class FrozenBatchNorm(nn.Module):
     State-dict names are those of `nn.BatchNorm2d`, so that the one loads the other's.
     """
 
-    def __init__(self, channels: int, epsilon: float) -> None:
+    def __init__(self, channels: int, epsilon: float, dims: int = 2) -> None:
         super().__init__()
         self.epsilon = epsilon
+        self.shape = (1, channels) + (1,) * dims
         self.register_buffer("weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -71,8 +73,7 @@ class FrozenBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.epsilon).rsqrt()
         shift = self.bias - self.running_mean * scale
-        shape = (1, -1) + (1,) * (x.dim() - 2)
-        return x * scale.to(x.dtype).view(shape) + shift.to(x.dtype).view(shape)
+        return x * scale.to(x.dtype).view(self.shape) + shift.to(x.dtype).view(self.shape)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.epsilon}"
@@ -103,15 +104,15 @@ class Scale(nn.Module):
 class StochasticDepth(nn.Module):
     """In training, drops a sample's whole map with `probability` and scales the kept ones so that the mean stays (1603.09382)."""
 
-    def __init__(self, probability: float) -> None:
+    def __init__(self, probability: float, dims: int) -> None:
         super().__init__()
-        self.probability = probability
+        self.probability, self.dims = probability, dims
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.probability == 0:
             return x
         keep = 1 - self.probability
-        shape = (x.shape[0],) + (1,) * (x.dim() - 1)
+        shape = (x.shape[0],) + (1,) * (self.dims + 1)
         return x * (torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep) / keep)
 
     def extra_repr(self) -> str:
@@ -123,13 +124,15 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, spec: NetworkSpec, channels: int, reduction: int) -> None:
         super().__init__()
-        inner = max(1, channels // reduction)
+        multiple = spec.squeeze_multiple
+        inner = max(multiple, (channels // reduction + multiple // 2) // multiple * multiple)
+        self.positions = tuple(range(2, 2 + spec.dims))
         self.reduce = convolution(spec, channels, inner, 1, bias=True)
         self.relu = nn.ReLU(inplace=True)
         self.expand = convolution(spec, inner, channels, 1, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        squeezed = x.mean(dim=tuple(range(2, x.dim())), keepdim=True)
+        squeezed = x.mean(dim=self.positions, keepdim=True)
         gate: Tensor = self.expand(self.relu(self.reduce(squeezed))).sigmoid()
         return x * gate
 

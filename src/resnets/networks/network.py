@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .heads import build_head
-from .inception import TRANSITIONS, inception_layers, out_channels
+from .inception import RESIDUALS, TRANSITIONS, inception_layers, out_channels
 from .initialization import initialize
 from .layers import ConvNormReLU, convolution, normalization
 from .residuals import ORDERS, Place, activation, build_residual
@@ -51,7 +51,10 @@ def build_unit(spec: NetworkSpec, place: Place, *, later_dilation: int) -> Resid
     order = ORDERS[spec.activation_order]
     changes_shape = place.stride != 1 or place.in_channels != place.out_channels
     first = place.unit == 0
-    shares = spec.preactivated and (first or (changes_shape and spec.shared_preactivation == "shape-change"))
+    shares = spec.preactivated and (
+        (first and (spec.stem_activation or spec.shared_preactivation == "first-unit"))
+        or (changes_shape and spec.shared_preactivation == "shape-change")
+    )
     prelude = order.before if shares and not (first and spec.stem_activation) else ()
     f = order.before if place.last and spec.preactivated else order.f
     if spec.stage_residuals[place.stage].startswith("inception-v4") or (place.last and spec.linear_last_unit):
@@ -147,7 +150,10 @@ class Network(nn.Module):
                 stride, dilation = 1, dilation * stride  # the first unit keeps the dilation before, as in torchvision
             total_stride *= stride
             kind = spec.stage_residuals[stage]
-            width = channels if kind.startswith("inception") else spec.stage_widths[stage] * EXPANSION[kind]
+            if kind.startswith("inception"):
+                width = out_channels(RESIDUALS[kind], channels)
+            else:
+                width = spec.stage_widths[stage] * EXPANSION[kind]
             units = []
             for i in range(spec.blocks[stage]):
                 number = first_units[stage] + i

@@ -7,7 +7,6 @@ F maps (N, C_in, *S) to (N, C_out, *S / stride).
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def convolutions(spec: NetworkSpec, place: Place, later_dilation: int) -> list[C
     width = spec.stage_widths[place.stage]
     if spec.stage_residuals[place.stage] == "basic":
         return [Convolution(c_in, width, 3, stride, dilation), Convolution(width, c_out, 3, 1, later_dilation)]
-    inner = math.floor(width * spec.base_width / 64) * spec.cardinality
+    inner = spec.inner_widths[place.stage]
     in_first = spec.bottleneck_stride == "1x1"
     return [
         Convolution(c_in, inner, 1, stride if in_first else 1),
@@ -124,5 +123,5 @@ def build_residual(spec: NetworkSpec, place: Place, *, activated: bool, later_di
     if scale != 1 and not (place.last and spec.linear_last_unit):
         layers["scale"] = Scale(scale)
     if spec.stochastic_depth:
-        layers["stochastic_depth"] = StochasticDepth(spec.stochastic_depth * (place.unit + 1) / sum(spec.blocks))
+        layers["stochastic_depth"] = StochasticDepth(spec.stochastic_depth * (place.unit + 1) / sum(spec.blocks), spec.dims)
     return nn.Sequential(layers)

@@ -36,14 +36,14 @@ class NoShortcut(nn.Module):
 class ZeroPadding(nn.Module):
     """Option A: takes every stride-th position and appends zero channels; no parameters (He 2015 §4.1)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, dims: int) -> None:
         super().__init__()
-        self.extra, self.stride = out_channels - in_channels, stride
+        self.extra, self.stride, self.dims = out_channels - in_channels, stride, dims
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride > 1:
-            x = x[(slice(None), slice(None)) + (slice(None, None, self.stride),) * (x.dim() - 2)]
-        return functional.pad(x, (0, 0) * (x.dim() - 2) + (0, self.extra))
+            x = x[(slice(None), slice(None)) + (slice(None, None, self.stride),) * self.dims]
+        return functional.pad(x, (0, 0) * self.dims + (0, self.extra))
 
     def extra_repr(self) -> str:
         return f"extra={self.extra}, stride={self.stride}"
@@ -114,7 +114,7 @@ def build_shortcut(spec: NetworkSpec, in_channels: int, out_channels: int, strid
     elif spec.shortcut == "A":
         if out_channels < in_channels:
             raise ValueError(f"shortcut A cannot go from {in_channels} to {out_channels} channels; use shortcut='B'")
-        match = ZeroPadding(in_channels, out_channels, stride)
+        match = ZeroPadding(in_channels, out_channels, stride, spec.dims)
     else:
         match = Projection(spec, in_channels, out_channels, stride)
     if spec.shortcut_scale != 1:

@@ -67,10 +67,12 @@ class NetworkSpec(BaseModel):
     """Place of norm and ReLU relative to the weights and the addition (He 2016, Fig. 4 and Table 2)."""
     shared_preactivation: Literal["first-unit", "shape-change"] = "shape-change"
     """Pre-activation orders only: which units activate before the branch, so that the shortcut sees the activated input.
-    "first-unit" is the text of He 2016 §4.1; "shape-change" adds the units that change the shape, as in the released
-    resnet-pre-act.lua (resnet-1k-layers), fb.resnet.torch and timm."""
+    "first-unit" is the text of He 2016 §4.1; "shape-change" is the units that change the shape, as in the released
+    resnet-pre-act.lua (resnet-1k-layers), fb.resnet.torch and timm (and the first unit, where the stem's activation serves it)."""
     squeeze_excitation: Annotated[int, Field(ge=0)] = 0
     """Reduction ratio of a squeeze-and-excitation gate at F's end (Hu 2018, 16); 0 for none."""
+    squeeze_multiple: Positive = 1
+    """The gate's inner width is rounded to a multiple of this and never below it; 1 in Hu 2018, 8 in timm."""
     dropout: Probability = 0.0
     """Dropout before F's last convolution (WRN §2.4)."""
     stochastic_depth: Probability = 0.0
@@ -158,10 +160,19 @@ class NetworkSpec(BaseModel):
             value = getattr(self, field)
             if isinstance(value, tuple) and value and len(value) != stages:
                 raise ValueError(f"{field} has {len(value)} entries but blocks has {stages}; give one a stage")
-        if self.cardinality > 1 and "bottleneck" not in self.stage_residuals:
+        bottleneck = "bottleneck" in self.stage_residuals
+        if self.cardinality > 1 and not bottleneck:
             raise ValueError(f"cardinality {self.cardinality} needs residual='bottleneck': only its 3x3 is grouped (1611.05431 §3)")
+        if self.base_width != 64 and not bottleneck:
+            raise ValueError(f"base_width {self.base_width} needs residual='bottleneck': it is the inner width (1611.05431 §3)")
+        if min(self.stage_widths) < 1:
+            raise ValueError(f"widths {list(self.stage_widths)} leave a stage without channels; raise width or widening_factor")
+        if bottleneck and min(self.inner_widths) < 1:
+            raise ValueError(f"base_width {self.base_width} leaves a bottleneck of width {min(self.stage_widths)} without channels")
         if self.shortcut == "none" and self.join != "sum":
             raise ValueError(f"join={self.join!r} needs a shortcut, but shortcut is 'none'")
+        if self.shortcut == "none" and self.zero_init_residual:
+            raise ValueError("zero_init_residual=True with shortcut='none' would put out zeros only; it needs a shortcut")
         if self.is_inception and self.dims != 2:
             raise ValueError("Inception modules have 1x7 and 7x1 kernels and exist in two dimensions only; set dims=2")
         if self.is_inception and self.output_stride is not None:
@@ -170,8 +181,22 @@ class NetworkSpec(BaseModel):
             raise ValueError(
                 f"stem_activation=False needs a pre-activation order, but activation_order is {self.activation_order!r}"
             )
-        if self.preactivated and self.is_inception:
+        if self.activation_order != "original" and self.is_inception:
             raise ValueError("the Inception residuals have activation_order='original'")
+        for kind, stride in zip(self.stage_residuals, self.stage_strides, strict=True):
+            if kind.startswith("inception") and stride != 1:
+                raise ValueError(f"{kind} cannot have stride {stride}: name a transition before its stage, or stride 1")
+            if kind.startswith("inception-v4") and self.shortcut != "none":
+                raise ValueError(f"{kind} puts out activated branches and has no shortcut (1602.07261 §3.1); set shortcut='none'")
+            if kind.startswith("inception") and self.dropout:
+                raise ValueError(
+                    f"dropout stands before the last convolution of a basic or bottleneck F; {kind} has no place for it"
+                )
+        if self.head == "policy-value":
+            if self.num_classes == 0:
+                raise ValueError("head='policy-value' needs num_classes, the number of moves")
+            if self.stem_reduction * math.prod(self.stage_strides) != 1 or self.transitions:
+                raise ValueError("head='policy-value' needs every board point: stem='cifar', no transitions, and strides of 1")
         return self
 
     @property
@@ -204,6 +229,11 @@ class NetworkSpec(BaseModel):
         """Width of each stage, widened."""
         widths = self.width if isinstance(self.width, tuple) else tuple(self.width * 2**i for i in range(len(self.blocks)))
         return tuple(math.floor(w * self.widening_factor) for w in widths)
+
+    @property
+    def inner_widths(self) -> tuple[int, ...]:
+        """Width of the 3x3 of each stage's bottlenecks (1611.05431 §3, Table 1)."""
+        return tuple(math.floor(width * self.base_width / 64) * self.cardinality for width in self.stage_widths)
 
     @property
     def stage_strides(self) -> tuple[int, ...]:

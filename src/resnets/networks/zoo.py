@@ -175,14 +175,17 @@ def get_row(name: str) -> ZooRow:
     """The row of a plain name (no overrides), of the table or of a family.
 
     Raises:
-        ValueError: no such network; the message names the nearest ones.
+        ValueError: no such network (the message names the nearest ones), or numbers that make none.
     """
     if name in ROWS:
         return ROWS[name]
     for _, pattern, paper, make in FAMILIES:
         match = re.fullmatch(pattern, name)
         if match:
-            return ZooRow(make(*(float(g) if "." in g else int(g) for g in match.groups())), paper)
+            try:
+                return ZooRow(make(*(float(g) if "." in g else int(g) for g in match.groups())), paper)
+            except ValidationError as error:
+                raise ValueError(f"network {name}: {explain(error)}") from None
     near = difflib.get_close_matches(name, ROWS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "`resnets models` lists them all."
     raise ValueError(f"there is no network named {name!r}; {hint}")

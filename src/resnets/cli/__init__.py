@@ -1,0 +1,77 @@
+"""The `resnets` command. Each subcommand lives in a module of its own, which is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "train": "train a network on a data set, by recipe",
+    "evaluate": "measure a trained model: accuracy, loss, confusion",
+    "predict": "name what is on pictures",
+    "models": "list the networks with their size and cost",
+    "describe": "show a network layer by layer",
+    "data": "get and list data sets",
+}
+
+_HELP = """\
+resnets: every residual network of the papers from one description
+
+usage: resnets COMMAND [OPTIONS]        resnets COMMAND --help
+
+{commands}
+
+first steps:
+  resnets train fashion-mnist           train on real pictures, evaluate, save a model
+  resnets train digits                  the same in seconds, without a download
+  resnets predict MODEL PICTURE...      use it
+  resnets describe resnet50             what a network is made of
+
+Every command takes --json (machine-readable lines on standard output) and --debug (tracebacks).
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0 done, 1 the job failed, 2 the request was wrong."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_HELP.format(commands="\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(version("resnets"))
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        return _fail(f"there is no command {command!r}; {f'did you mean {near[0]}?' if near else 'resnets --help lists them.'}", 2)
+    try:
+        return int(import_module(f".{command}", __name__).run(rest))
+    except KeyboardInterrupt:
+        return _fail("stopped", 1)
+    except BrokenPipeError:
+        # Whoever read our output has enough (`resnets models | head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, OSError):
+            message = error.strerror or str(error)
+            named = f": {error.filename}" if error.filename and str(error.filename) not in message else ""
+            return _fail(message + named, 2 if isinstance(error, FileNotFoundError) else 1)
+        if isinstance(error, ValueError):
+            return _fail(str(error), 2)
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            return _fail(str(error), 1)  # our own: Diverged, Interrupted
+        return _fail(f"{type(error).__name__}: {error} (this looks like a defect; --debug shows where)", 1)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"resnets: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,95 @@
+"""Random changes of a batch of pictures, on the device where it lies, from a generator that the run seeds.
+
+Legend: N batch, C channels, H W height and width in pixels, K classes. Pictures are (N, C, H, W), uint8 or floating; all functions
+return new tensors of the same shape and type.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+
+def random_crop(images: Tensor, padding: int, mode: Literal["zeros", "reflect"], generator: Generator) -> Tensor:
+    """Each picture, padded by `padding` pixels on every side, is cut back to (H, W) at its own place (He 2015 §4.2)."""
+    count, _, height, width = images.shape
+    if mode == "reflect":
+        if padding >= min(height, width):
+            raise ValueError(f"reflecting {padding} pixels needs pictures larger than that, but these have {height} x {width}")
+        padded = functional.pad(images.float(), (padding,) * 4, mode="reflect").to(images.dtype)
+    else:
+        padded = functional.pad(images, (padding,) * 4)
+    # Drawn on the generator's device, which is the CPU: the run is the same wherever the pictures lie.
+    offsets = torch.randint(0, 2 * padding + 1, (count, 2), generator=generator).to(images.device)
+    rows = offsets[:, :1] + torch.arange(height, device=images.device)
+    columns = offsets[:, 1:] + torch.arange(width, device=images.device)
+    sample = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def random_horizontal_flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirrors each picture with probability 1/2."""
+    mirrored = torch.rand(len(images), generator=generator).to(images.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+
+
+def random_erasing(images: Tensor, side: int, generator: Generator) -> Tensor:
+    """Sets a square of `side` pixels around a random pixel of each picture to 0 (Cutout, 1708.04552): the square may reach over
+    the edge. Meant for normalised pictures, whose mean is 0."""
+    count, _, height, width = images.shape
+    centres = torch.rand(count, 2, generator=generator).to(images.device)
+    top = (centres[:, :1] * height).floor() - side // 2
+    left = (centres[:, 1:] * width).floor() - side // 2
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    in_rows = (rows >= top) & (rows < top + side)
+    in_columns = (columns >= left) & (columns < left + side)
+    return images.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0)
+
+
+def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Blends each picture and its target (N, K) with another of the batch, by one share from Beta(alpha, alpha) (1710.09412)."""
+    share, partner = beta(alpha, generator), torch.randperm(len(images), generator=generator).to(images.device)
+    return share * images + (1 - share) * images[partner], share * targets + (1 - share) * targets[partner]
+
+
+def cutmix(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Pastes a box of another picture of the batch into each; targets (N, K) mix by area (1905.04899, §3.1)."""
+    share, partner = beta(alpha, generator), torch.randperm(len(images), generator=generator).to(images.device)
+    height, width = images.shape[-2:]
+    cut = (1 - share) ** 0.5
+    centre_y, centre_x = torch.rand(2, generator=generator).tolist()
+    top, bottom = (min(max(round(centre_y * height + sign * cut * height / 2), 0), height) for sign in (-1, 1))
+    left, right = (min(max(round(centre_x * width + sign * cut * width / 2), 0), width) for sign in (-1, 1))
+    mixed = images.clone()
+    mixed[..., top:bottom, left:right] = images[partner][..., top:bottom, left:right]
+    kept = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, kept * targets + (1 - kept) * targets[partner]
+
+
+def beta(alpha: float, generator: Generator) -> float:
+    """A draw from Beta(alpha, alpha), by Jöhnk's method: u^(1/a) / (u^(1/a) + v^(1/a)) given that the sum is at most 1.
+
+    Written out because torch's own Beta draws from the global generator, which a run's checkpoint does not own. For alpha > 1 two
+    gamma variates (Marsaglia and Tsang 2000) take the place of the rejection, which would rarely accept.
+    """
+    if alpha > 1:
+        first, second = _gamma(alpha, generator), _gamma(alpha, generator)
+        return first / (first + second)
+    while True:
+        u, v = (x ** (1 / alpha) for x in torch.rand(2, generator=generator, dtype=torch.float64).tolist())
+        if 0 < u + v <= 1:
+            return float(u / (u + v))
+
+
+def _gamma(shape: float, generator: Generator) -> float:
+    d: float = shape - 1 / 3
+    while True:
+        x = float(torch.randn((), generator=generator, dtype=torch.float64))
+        u = float(torch.rand((), generator=generator, dtype=torch.float64))
+        v = (1 + x / (9 * d) ** 0.5) ** 3
+        if v > 0 and u > 0 and math.log(u) < 0.5 * x * x + d - d * v + d * math.log(v):
+            return float(d * v)

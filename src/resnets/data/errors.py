@@ -1,0 +1,11 @@
+"""What goes wrong with the files of a dataset."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """A dataset's file is missing, damaged, not the one it should be, or cannot be kept; the message names it and the fix."""
+
+
+class NotThere(Exception):
+    """One source has no answer, for the reason given; another may have one. It never leaves `resnets.data`."""

@@ -1,0 +1,1 @@
+"""Looking inside networks: what they cost, and how signals pass through them."""

@@ -1,0 +1,138 @@
+"""The training loop: from a position to the end, one screen long."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from .checkpoint import Position
+from .evaluate import EvaluationResult, evaluate
+from .schedules import learning_rate_factor
+from .session import Session
+from .step import StepResult, check_finite
+
+Listener = Callable[[dict[str, Any]], None]
+"""Takes each event of a run: a dict with "event" and its values."""
+
+
+class Interrupted(RuntimeError):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+@dataclass
+class Stop:
+    """Set by a signal, read between steps: stopping inside one would leave half-updated weights."""
+
+    requested: bool = False
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """SIGINT (Ctrl-C) and SIGTERM ask for a stop behind the current step; a second one ends the process at once."""
+    stop, before = Stop(), {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.requested:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.requested = True
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, handle)
+    except ValueError:
+        before = {}  # signals can be handled in the main thread only; elsewhere whoever owns them decides
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Log:
+    """Collects steps and reads them from the device only when a line is due."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    correct: list[torch.Tensor] = field(default_factory=list)
+    images: int = 0
+    since: float = field(default_factory=time.perf_counter)
+
+    def add(self, result: StepResult, images: int) -> None:
+        self.losses.append(result.loss)
+        self.correct.append(result.correct)
+        self.images += images
+
+    def line(self) -> dict[str, float]:
+        """Mean loss, accuracy and pace since the last line."""
+        loss, correct = torch.stack(self.losses).mean(), torch.stack(self.correct).sum()
+        values = {"loss": float(loss), "accuracy": int(correct) / self.images}
+        return {**values, "images_per_second": self.images / (time.perf_counter() - self.since)}
+
+
+def train_loop(
+    session: Session,
+    position: Position,
+    listen: Listener,
+    save: Callable[[Position], None],
+    evaluated: Callable[[EvaluationResult, int], None],
+    started: float,
+) -> None:
+    """Trains from `position` to the recipe's last step; `position` is kept up to date.
+
+    `save` is called with the position every `checkpoint_every` seconds and before a stop, `evaluated` with each evaluation in
+    between and its epoch; `started` is the `time.perf_counter()` from which training seconds count.
+
+    Raises:
+        Diverged: a loss that is not finite.
+        Interrupted: SIGINT or SIGTERM.
+    """
+    recipe, total, per_epoch = session.recipe, session.total_steps, session.training.steps_per_epoch
+    saved = time.perf_counter()
+    log = Log()
+    session.network.train()
+    with stop_on_signals() as stop:
+        while position.step < total:
+            epoch, first = divmod(position.step, per_epoch)
+            for images, labels in session.training.epoch(recipe.seed, epoch, first):
+                images, targets = session.mix(images, labels)
+                number, progress = position.step + 1, (position.step + 0.5) / total
+                factor = learning_rate_factor(recipe.schedule, progress)
+                result = session.step(images, targets, step=number, progress=progress, factor=factor)
+                position.step, position.seconds = number, time.perf_counter() - started
+                log.add(result, len(images))
+                event = {"step": number, "steps": total, "epoch": number / per_epoch, "time": position.seconds}
+                if number % recipe.log_every == 0 or number == total:
+                    check_finite(log.losses[-1], number)
+                    listen({"event": "step", **event, **log.line(), "learning_rate": factor * recipe.optimizer.learning_rate})
+                    log = Log()
+                else:
+                    listen({"event": "progress", **event})
+                if number % per_epoch == 0 and number < total and due(recipe.evaluation.every, number // per_epoch):
+                    evaluated(evaluate_session(session), number // per_epoch)
+                    log = Log()
+                if stop.requested or time.perf_counter() - saved > recipe.checkpoint_every:
+                    save(position)
+                    saved = time.perf_counter()
+                if stop.requested:
+                    raise Interrupted(f"stopped behind step {number} of {total}")
+                if number == total:
+                    break
+
+
+def due(every: int, epoch: int) -> bool:
+    """Whether something that happens each `every` epochs (0: never) happens behind `epoch` whole ones."""
+    return bool(every) and epoch % every == 0
+
+
+def evaluate_session(session: Session) -> EvaluationResult:
+    """Evaluates the session's network as its recipe says."""
+    settings = session.recipe.evaluation
+    return evaluate(session.evaluated, session.evaluation.in_order(), precision=settings.precision, flips=settings.flips)

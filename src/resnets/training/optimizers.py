@@ -1,0 +1,124 @@
+"""Optimizers and their parameter groups. Groups go by module type, never by name.
+
+Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks": the momentum of each hidden weight matrix is
+replaced by the nearest orthogonal matrix, found by a few steps of a Newton-Schulz iteration. A convolution's weight
+(C_out, C_in / groups, *kernel) counts as the matrix (C_out, the rest).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.initialization import CONVOLUTION_TYPES, NORM_TYPES
+from .recipe import Optimizer
+
+
+def parameter_kinds(network: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Each parameter in one of three lists: "hidden" (convolutions' weights but the first's), "weights" (the first
+    convolution's and linear layers'), "norms and biases"."""
+    kinds: dict[str, list[nn.Parameter]] = {"hidden": [], "weights": [], "norms and biases": []}
+    seen_convolution = False
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if isinstance(module, NORM_TYPES) or name == "bias":
+                kinds["norms and biases"].append(parameter)
+            elif isinstance(module, CONVOLUTION_TYPES) and seen_convolution:
+                kinds["hidden"].append(parameter)
+            else:
+                kinds["weights"].append(parameter)
+                seen_convolution = seen_convolution or isinstance(module, CONVOLUTION_TYPES)
+    return kinds
+
+
+def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over the network's parameters. Each group carries `peak`, the learning rate at the schedule's factor 1."""
+    kinds = parameter_kinds(network)
+    decay = settings.weight_decay
+    exempt = decay if settings.decay_norms_and_biases else 0.0
+    device = next(network.parameters()).device
+    if settings.name == "muon":
+        rest = settings.sgd_learning_rate
+        groups: list[dict[str, Any]] = [
+            {"params": kinds["hidden"], "lr": settings.learning_rate, "weight_decay": decay, "orthogonal": True},
+            {"params": kinds["weights"], "lr": rest, "weight_decay": decay, "orthogonal": False},
+            {"params": kinds["norms and biases"], "lr": rest, "weight_decay": exempt, "orthogonal": False},
+        ]
+        optimizer: torch.optim.Optimizer = Muon([g for g in groups if g["params"]], momentum=settings.momentum)
+    else:
+        groups = [
+            {"params": kinds["hidden"] + kinds["weights"], "weight_decay": decay},
+            {"params": kinds["norms and biases"], "weight_decay": exempt},
+        ]
+        groups = [group for group in groups if group["params"]]
+        fused = device.type in ("cpu", "cuda")
+        if settings.name == "sgd":
+            nesterov = settings.nesterov and settings.momentum > 0
+            optimizer = torch.optim.SGD(
+                groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=fused
+            )
+        else:
+            kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+            optimizer = kind(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon, fused=fused)
+    for group in optimizer.param_groups:
+        group["peak"] = group["lr"]
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group's learning rate to its peak times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+
+
+def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
+    """About the nearest (semi-)orthogonal matrix to `matrix` (rows, columns): all singular values are brought near 1.
+
+    The quintic iteration X <- aX + b(XX')X + c(XX')^2 X with the coefficients of Jordan et al. 2024, in bf16.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrix.size(0) <= matrix.size(1)
+    x = (matrix if wide else matrix.T).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    result: Tensor = (x if wide else x.T).to(matrix.dtype)
+    return result
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for groups with `orthogonal`, SGD with Nesterov momentum for the others; weight decay is decoupled in both.
+
+    Each orthogonal update has the scale max(1, rows / columns)^0.5, so that wide and tall matrices learn alike.
+    """
+
+    def __init__(self, params: Iterable[dict[str, Any]], *, momentum: float) -> None:
+        super().__init__(params, {"lr": 0.02, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update from the gradients."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            momentum, rate = group["momentum"], group["lr"]
+            gradients = [p.grad for p in parameters]
+            for parameter in parameters:
+                self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+            buffers = [self.state[p]["momentum_buffer"] for p in parameters]
+            torch._foreach_mul_(buffers, momentum)
+            torch._foreach_add_(buffers, gradients)
+            updates = list(torch._foreach_add(gradients, buffers, alpha=momentum))
+            if group["orthogonal"]:
+                for i, update in enumerate(updates):
+                    rows, columns = len(update), update[0].numel()
+                    scale = math.sqrt(max(1.0, rows / columns))
+                    updates[i] = orthogonalize(update.reshape(rows, columns)).mul_(scale).view(update.shape)
+            torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
+            torch._foreach_add_(parameters, updates, alpha=-rate)

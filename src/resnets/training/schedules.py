@@ -1,0 +1,27 @@
+"""Learning-rate schedules: pure functions from progress in [0, 1] to a factor on the peak learning rate."""
+
+from __future__ import annotations
+
+import math
+
+from .recipe import Schedule
+
+
+def learning_rate_factor(schedule: Schedule, progress: float) -> float:
+    """The factor at `progress`, the share of optimizer steps that are done.
+
+    With a warm-up w, the factor rises from near 0 to 1 over [0, w), and the schedule's shape spans [w, 1]; the milestones
+    of "step" are shares of the whole run, as papers state them.
+    """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress is a share of the run in [0, 1], not {progress}")
+    if progress < schedule.warmup:
+        rise = progress / schedule.warmup
+        return (1 - math.cos(math.pi * rise)) / 2 if schedule.kind == "one-cycle" else rise
+    if schedule.kind == "constant":
+        return 1.0
+    if schedule.kind == "step":
+        return schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
+    rest = (progress - schedule.warmup) / (1 - schedule.warmup) if schedule.warmup < 1 else 1.0
+    fall = 1 - rest if schedule.kind == "linear" else (1 + math.cos(math.pi * rest)) / 2
+    return schedule.final + (1 - schedule.final) * fall

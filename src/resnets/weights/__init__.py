@@ -1,0 +1,1 @@
+"""Model files, and weights from and to other libraries."""

@@ -1,0 +1,43 @@
+"""What several test modules share: one short real run, made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("RESNETS_OFFLINE", "1")  # no test may depend on a network
+
+# The networks here are so small that two threads would mostly wait for each other. Processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+import torch
+
+from resnets.training.recipe import Recipe
+from resnets.training.recipes import get_recipe
+from resnets.training.run import Run, train
+
+torch.set_num_threads(1)
+
+SMALL = {"network": "cifar-resnet8", "epochs": 2, "evaluation__batch_size": 360, "log_every": 5}
+"""Overrides that make the digits recipe a matter of a second."""
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """The digits recipe, made small."""
+    return get_recipe("digits", **SMALL)
+
+
+@pytest.fixture(scope="session")
+def small_run(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of the small recipe. Tests read it and leave it as it is."""
+    return train(small_recipe.updated(output=tmp_path_factory.mktemp("runs") / "small"))
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path

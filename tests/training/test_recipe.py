@@ -1,0 +1,70 @@
+"""Recipes: data that is validated, stored and changed."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from resnets.training.recipe import Recipe, read_recipe
+from resnets.training.recipes import RECIPES, get_recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_comes_back_from_yaml(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPES[name].to_yaml())
+    assert read_recipe(path) == RECIPES[name]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_field_has_help(name: str) -> None:
+    def undocumented(model: type[BaseModel]) -> list[str]:
+        return [field for field, info in model.model_fields.items() if not info.description]
+
+    nested = [type(value) for value in RECIPES[name].__dict__.values() if isinstance(value, BaseModel)]
+    assert [undocumented(model) for model in (Recipe, *nested)] == [[]] * (1 + len(nested))
+
+
+def test_the_tutorial_recipe_is_the_tutorials_job() -> None:
+    recipe = RECIPES["fashion-mnist-tutorial"]
+    assert (recipe.epochs, recipe.batch_size, recipe.image_size, recipe.normalize) == (5, 256, 96, False)
+    assert (recipe.optimizer.name, recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == ("adam", 0.001, 0)
+    assert recipe.schedule.kind == "constant"
+    assert recipe.label_smoothing == recipe.augmentation.mixup == recipe.augmentation.crop_padding == 0
+    assert recipe.augmentation.horizontal_flip is False
+
+
+def test_overrides_reach_nested_fields() -> None:
+    recipe = get_recipe("digits", optimizer__learning_rate=0.25, epochs=3, schedule={"kind": "cosine"})
+    assert (recipe.optimizer.learning_rate, recipe.epochs, recipe.schedule.kind) == (0.25, 3, "cosine")
+    assert recipe.optimizer.weight_decay == RECIPES["digits"].optimizer.weight_decay
+    assert recipe.schedule.warmup == RECIPES["digits"].schedule.warmup
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epochs": 0}, "epochs.*greater than 0"),
+        ({"network": "resnt18"}, "did you mean resnet18"),
+        ({"optimizer__learning_rate": -1}, "optimizer.learning_rate"),
+        ({"no_such_field": 1}, "no_such_field"),
+        ({"batch_size": 10, "accumulation": 3}, "cannot be cut"),
+        ({"averaging__start": 0.5}, "averaging.decay is 0"),
+    ],
+)
+def test_wrong_values_are_named(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        get_recipe("digits", **overrides)
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'fashion-mnist'"):
+        get_recipe("fashion-minst")
+
+
+@pytest.mark.parametrize("text", ["epochs: [", "just words", "epochs: 0", "unknown: 1"])
+def test_a_broken_file_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"broken\.yaml is not a recipe"):
+        read_recipe(path)

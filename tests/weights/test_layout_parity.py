@@ -1,0 +1,88 @@
+"""Logits equal the peer's own network's on the same random weights, and every peer's names and shapes are ours.
+
+Everything is random and offline. float64, so that agreement is to rounding and not to luck: the bound is 1e-9 of the largest logit.
+Odd picture sizes tell rounding conventions apart (ceil mode of the average pools, paddings).
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peers import MAKERS, images, loaded, on_meta, randomized, transformers_network
+from torch import Tensor, nn
+
+from resnets.networks import NetworkSpec, get_spec
+from resnets.weights.layouts import LAYOUTS, convert, layout_keys, spec_for
+
+NUMERIC = {
+    "torchvision": tuple(LAYOUTS["torchvision"].peers),
+    "timm": (
+        "resnet18", "resnet26d", "resnet50c", "resnet50s", "resnet18d", "resnet50d", "resnet50_gn",
+        "resnext50_32x4d", "resnext50d_32x4d", "seresnet18", "seresnet50", "seresnext26d_32x4d",
+        "resnetv2_18", "resnetv2_18d", "resnetv2_50", "resnetv2_50d", "resnetv2_50d_gn",
+    ),
+    "transformers": ("resnet-18", "resnet-26", "resnet-50"),
+}  # fmt: skip
+INCEPTION = ("inception_v4", "inception_resnet_v2")
+
+
+def assert_parity(layout: str, peer: nn.Module, spec: NetworkSpec, pictures: Tensor) -> None:
+    """Same logits, and a bit-exact way back."""
+    theirs = peer.state_dict()
+    ours = convert(theirs, source=layout, spec=spec)
+    network = loaded(spec, ours)
+    with torch.no_grad():
+        expected, actual = peer(pictures), network(pictures)
+    expected = getattr(expected, "logits", expected)
+    scale = float(expected.abs().max())
+    assert actual.shape == (len(pictures), spec.num_classes)
+    assert scale > 1e-3  # not a comparison of zeros
+    assert float((actual - expected).abs().max()) < 1e-9 * max(1.0, scale)
+
+    back = convert(network.state_dict(), source="resnets", target=layout, spec=spec)
+    assert back.keys() == theirs.keys()
+    assert all(back[key].shape == theirs[key].shape and torch.equal(back[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(("layout", "name"), [(layout, name) for layout, names in NUMERIC.items() for name in names])
+def test_logits_equal_the_peers(layout: str, name: str) -> None:
+    peer = randomized(on_meta(lambda: MAKERS[layout](name)))
+    assert_parity(layout, peer, spec_for(layout, name), images(33, 49))
+
+
+@pytest.mark.parametrize("name", INCEPTION)
+def test_inception_logits_equal_timms(name: str) -> None:
+    peer = randomized(on_meta(lambda: MAKERS["timm"](name)))
+    assert_parity("timm", peer, spec_for("timm", name), images(107, 96, batch=1))
+
+
+def test_stride_in_the_first_1x1_equals_transformers_downsample_in_bottleneck() -> None:
+    peer = randomized(on_meta(lambda: transformers_network("resnet-26", downsample_in_bottleneck=True)))
+    spec = spec_for("transformers", "resnet-26").updated(bottleneck_stride="1x1")
+    assert_parity("transformers", peer, spec, images(33, 49))
+    with torch.no_grad():  # the same weights with the stride elsewhere are another network
+        other = loaded(spec.updated(bottleneck_stride="3x3"), convert(peer.state_dict(), source="transformers", spec=spec))
+        assert not torch.allclose(other(images(33, 49)), peer(images(33, 49)).logits, rtol=1e-3)
+
+
+def test_transformers_downsample_in_first_stage() -> None:
+    peer = randomized(on_meta(lambda: transformers_network("resnet-18", downsample_in_first_stage=True)))
+    assert_parity("transformers", peer, get_spec("resnet18", strides=(2, 2, 2, 2)), images(65, 65))
+
+
+REST = [
+    (layout, name)
+    for layout in MAKERS
+    for name in LAYOUTS[layout].peers
+    if name not in NUMERIC[layout] and name not in INCEPTION
+]
+
+
+@pytest.mark.parametrize(("layout", "name"), REST)
+def test_names_and_shapes_of_the_other_peers(layout: str, name: str) -> None:
+    peer = on_meta(lambda: MAKERS[layout](name)).state_dict()
+    spec = spec_for(layout, name)
+    assert set(layout_keys(layout, spec).values()) == set(peer)
+    ours = convert(peer, source=layout, spec=spec)
+    back = convert(ours, source="resnets", target=layout, spec=spec)
+    assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in peer.items()}
