@@ -1,6 +1,6 @@
 """Times a recipe's training steps as `resnets train` makes them, and prints one JSON object, as tutorial_loop.py does.
 
-    python benchmarks/recipe_steps.py fashion-mnist-tutorial --steps 12
+python benchmarks/recipe_steps.py fashion-mnist-tutorial --steps 12
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 def write_record(name: str, measured: dict[str, Any]) -> Path:
     """Writes results/NAME.json: the measurements, the command, the date, the commit, hardware and versions."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
+    )
     record = {
         "record": name,
         "command": shlex.join(["python", *sys.argv]),

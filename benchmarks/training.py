@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from records import write_record
+
 from resnets.data.sources import locate
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +53,19 @@ def ours(folder: Path, steps: int, device: str) -> dict[str, Any]:
 def run_recipe(name: str, seed: int, folder: Path, device: str) -> dict[str, Any]:
     """A whole run of a recipe through the command; the test set is looked at once, at its end."""
     with tempfile.TemporaryDirectory() as output:
-        command = [sys.executable, "-m", "resnets", "train", name, "--seed", str(seed), "--data-folder", str(folder), "--device", device]
+        command = [
+            sys.executable,
+            "-m",
+            "resnets",
+            "train",
+            name,
+            "--seed",
+            str(seed),
+            "--data-folder",
+            str(folder),
+            "--device",
+            device,
+        ]
         done = last_json([*command, "--no-report", "--output", str(Path(output) / "run"), "--json"])
     return {"seed": seed, **{key: done[key] for key in ("top1", "loss", "training_seconds", "images_per_second")}}
 

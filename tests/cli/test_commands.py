@@ -47,14 +47,18 @@ def test_help_names_every_command(call: Call) -> None:
 
 
 def test_the_installed_command_imports_no_torch_for_help() -> None:
-    program = "import sys; from resnets.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    program = (
+        "import sys; from resnets.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
     listing = "import sys; from resnets.cli import main; main(['models']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", listing], capture_output=True, check=False).returncode == 0
 
 
 def test_the_entry_point_is_installed() -> None:
-    done = subprocess.run([Path(sys.executable).parent / "resnets", "models", "resnet18"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "resnets", "models", "resnet18"], capture_output=True, text=True, check=True
+    )
     assert "11.7 M" in done.stdout
 
 
@@ -72,7 +76,9 @@ def test_train_digits_end_to_end(call: Call, in_folder: Path) -> None:
 
 
 def test_train_json_is_one_object_a_line_ending_with_done(call: Call, in_folder: Path) -> None:
-    status, output, _ = call("train", "digits", "--network", "cifar-resnet8", "--epochs", 1, "--json", "--no-report", "--log-every", 5)
+    status, output, _ = call(
+        "train", "digits", "--network", "cifar-resnet8", "--epochs", 1, "--json", "--no-report", "--log-every", 5
+    )
     lines = objects(output)
     assert status == 0
     assert {"start", "step", "evaluation", "done"} == {line["event"] for line in lines if line["event"] != "message"}

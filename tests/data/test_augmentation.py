@@ -43,6 +43,19 @@ def test_flips_mirror_about_half() -> None:
     assert 160 < sum(mirrored) < 240
 
 
+def test_alternating_flips_show_each_picture_both_ways() -> None:
+    images, places = ramp(600), torch.randperm(600, generator=seeded())
+    even, odd, again = (a.alternating_horizontal_flip(images, places, epoch, seed=3) for epoch in (0, 1, 2))
+    mirrored = torch.tensor([torch.equal(new, old.flip(-1)) for new, old in zip(even, images, strict=True)])
+    assert torch.equal(even, again)
+    assert torch.equal(odd, even.flip(-1))
+    assert 250 < int(mirrored.sum()) < 350
+    in_order = mirrored[places.argsort()]
+    assert 200 < int((in_order[1:] != in_order[:-1]).sum()) < 400  # neighbours fall into both halves
+    other_seed = a.alternating_horizontal_flip(images, places, 0, seed=4)
+    assert not torch.equal(even, other_seed)
+
+
 def test_erasing_clears_one_square() -> None:
     images = torch.ones(300, 2, 9, 9)
     erased = a.random_erasing(images, 3, seeded())

@@ -46,7 +46,9 @@ def test_a_picture_of_the_right_size_is_left_alone() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_mode_becomes_the_networks_channels(mode: str, channels: int) -> None:
     base = PIL.Image.fromarray(noise(24, 24)[0].permute(1, 2, 0).numpy())
-    image = PIL.Image.fromarray((numpy.arange(576, dtype=numpy.uint16) * 113).reshape(24, 24)) if mode == "I;16" else base.convert(mode)
+    image = (
+        PIL.Image.fromarray((numpy.arange(576, dtype=numpy.uint16) * 113).reshape(24, 24)) if mode == "I;16" else base.convert(mode)
+    )
     tensor = Preprocessing(size=16, channels=channels).picture(image)  # type: ignore[arg-type]
     assert tensor.shape == (1, channels, 16, 16)
     assert tensor.dtype == torch.float32

@@ -41,10 +41,21 @@ def test_an_epoch_can_begin_in_its_middle() -> None:
 
 
 def test_pictures_and_labels_stay_together_and_are_augmented() -> None:
-    changed = loader(augment=(lambda x: x + 1, lambda x: x * 2))
+    changed = loader(augment=(lambda x, indices, epoch: x + 1, lambda x: x * 2))
     for images, targets in changed.epoch(0, 0):
         torch.testing.assert_close(images[:, 0, 0, 0], (targets + 1) * 2 / 255)
         assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_augmentation_knows_place_and_epoch() -> None:
+    seen: list[tuple[list[int], int]] = []
+
+    def before(images: torch.Tensor, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+        seen.append((indices.tolist(), epoch))
+        return images
+
+    batches = labels(loader(augment=(before, lambda x: x)).epoch(0, epoch=4))
+    assert seen == [(batch, 4) for batch in batches]  # here a picture's label is its place
 
 
 def test_a_small_data_set_is_one_batch_and_an_empty_one_an_error() -> None:

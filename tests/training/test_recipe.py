@@ -31,7 +31,7 @@ def test_the_tutorial_recipe_is_the_tutorials_job() -> None:
     assert (recipe.optimizer.name, recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == ("adam", 0.001, 0)
     assert recipe.schedule.kind == "constant"
     assert recipe.label_smoothing == recipe.augmentation.mixup == recipe.augmentation.crop_padding == 0
-    assert recipe.augmentation.horizontal_flip is False
+    assert recipe.augmentation.horizontal_flip == "off"
 
 
 def test_overrides_reach_nested_fields() -> None:

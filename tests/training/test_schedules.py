@@ -41,7 +41,9 @@ def test_cosine_is_torchs() -> None:
 def test_one_cycle_is_torchs() -> None:
     """torch's OneCycleLR with its divisors taken to the limit."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=101, pct_start=0.3, div_factor=1e9, final_div_factor=1e9)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=101, pct_start=0.3, div_factor=1e9, final_div_factor=1e9
+    )
     # torch's peak lies at step 0.3 * 101 - 1 = 29.3 of 100.
     schedule = Schedule(kind="one-cycle", warmup=0.293)
     for step in range(101):

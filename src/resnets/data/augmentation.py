@@ -37,6 +37,17 @@ def random_horizontal_flip(images: Tensor, generator: Generator) -> Tensor:
     return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
+def alternating_horizontal_flip(images: Tensor, indices: Tensor, epoch: int, seed: int) -> Tensor:
+    """Mirrors each picture in every other epoch, half of them in the even ones (Jordan 2024, 2404.00498).
+
+    `indices` (N,) int64 are the pictures' places in the data set; which half one belongs to follows from its place and the seed.
+    """
+    # A multiplicative hash (Knuth): neighbouring places fall into both halves without a table as long as the data set.
+    half = (((indices + seed) * 2_654_435_761) >> 16) & 1
+    mirrored = half == epoch % 2
+    return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
+
+
 def random_erasing(images: Tensor, side: int, generator: Generator) -> Tensor:
     """Sets a square of `side` pixels around a random pixel of each picture to 0 (Cutout, 1708.04552): the square may reach over
     the edge. Meant for normalised pictures, whose mean is 0."""

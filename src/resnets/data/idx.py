@@ -13,8 +13,8 @@ import gzip
 import math
 import struct
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             if size > most:
                 raise _cut_short(path, size, most)
             array = np.empty(shape, np.uint8)
-            found = _fill(stream, memoryview(array.reshape(-1)))
+            found = _fill(stream, array.reshape(-1).data)
             if found < size:
                 raise _cut_short(path, size, found)
             if stream.read(1):
@@ -99,7 +99,7 @@ def idx_header_size(rank: int) -> int:
     return 4 + 4 * rank
 
 
-def _read_header(stream: IO[bytes], path: Path) -> tuple[int, ...]:
+def _read_header(stream: BufferedIOBase, path: Path) -> tuple[int, ...]:
     magic = stream.read(4)
     if magic[:2] == _GZIP_MAGIC:
         raise DataError(f"{path} is gzip-compressed under a name without .gz; rename it to {path.name}.gz")
@@ -114,7 +114,7 @@ def _read_header(stream: IO[bytes], path: Path) -> tuple[int, ...]:
     return struct.unpack(f">{magic[3]}I", dimensions)
 
 
-def _fill(stream: IO[bytes], buffer: memoryview) -> int:
+def _fill(stream: BufferedIOBase, buffer: memoryview) -> int:
     """Read into the buffer until it is full or the stream ends; the number of bytes read."""
     filled = 0
     while filled < len(buffer):

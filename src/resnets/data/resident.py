@@ -12,7 +12,10 @@ from torch import Tensor
 
 from .preprocessing import Preprocessing
 
-Change = Callable[[Tensor], Tensor]
+Before = Callable[[Tensor, Tensor, int], Tensor]
+"""Changes a uint8 batch (B, C, H, W), given the pictures' places in the data set (B,) and the epoch."""
+Behind = Callable[[Tensor], Tensor]
+"""Changes a normalised batch (B, C, size, size)."""
 
 
 class ResidentLoader:
@@ -23,7 +26,7 @@ class ResidentLoader:
         labels: (N,), int64.
         preprocessing: resizing and normalising, made on each batch.
         batch_size: B; in training the last, smaller batch of an epoch is left out, so that every step is alike.
-        augment: random changes of the uint8 batch before, and of the normalised batch behind the preprocessing.
+        augment: changes of a training batch before and behind the preprocessing; batches in order are left as they are.
         channels_last: memory layout of the batches.
     """
 
@@ -34,7 +37,7 @@ class ResidentLoader:
         preprocessing: Preprocessing,
         batch_size: int,
         *,
-        augment: tuple[Change, Change] | None = None,
+        augment: tuple[Before, Behind] | None = None,
         channels_last: bool = True,
     ) -> None:
         if len(images) == 0:
@@ -45,14 +48,19 @@ class ResidentLoader:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """The pictures at `indices`, augmented and preprocessed, and their labels."""
-        images = self.images[indices]
-        if self.augment is not None:
-            images = self.augment[0](images)
-        images = self.preprocessing(images)
-        if self.augment is not None:
-            images = self.augment[1](images)
-        return images.contiguous(memory_format=self.memory_format), self.labels[indices]
+        """The pictures at `indices`, preprocessed, and their labels."""
+        return self._arranged(self.preprocessing(self.images[indices])), self.labels[indices]
+
+    def training_batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """The pictures at `indices` (B,), augmented and preprocessed, and their labels."""
+        if self.augment is None:
+            return self.batch(indices)
+        before, behind = self.augment
+        images = behind(self.preprocessing(before(self.images[indices], indices, epoch)))
+        return self._arranged(images), self.labels[indices]
+
+    def _arranged(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=self.memory_format)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,7 +73,7 @@ class ResidentLoader:
         generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
         for step in range(first_step, self.steps_per_epoch):
-            yield self.batch(order[step * self.batch_size : (step + 1) * self.batch_size])
+            yield self.training_batch(order[step * self.batch_size : (step + 1) * self.batch_size], epoch)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every picture once, in order; the last batch may be smaller."""

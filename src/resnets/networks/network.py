@@ -107,15 +107,20 @@ def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], Abstrac
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Recomputing must not update running statistics a second time with the same batch."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+    """Recomputing must not update running statistics a second time with the same batch.
+
+    Momentum 0 keeps them; without them altogether autograd would keep other tensors than in the forward pass, which
+    `checkpoint` refuses. The counter of batches counts in a tensor that is thrown away.
+    """
+    norms = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm, _, counter in kept:
+        norm.momentum, norm.num_batches_tracked = 0.0, None if counter is None else torch.zeros_like(counter)
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, counter in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, counter
 
 
 class Network(nn.Module):

@@ -25,9 +25,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 def print_table(console: Console, built: Table) -> None:
     """Prints at the terminal's width; into a file or a pipe as wide as the table needs."""
-    console.print(
-        built, width=None if console.is_terminal else max(console.width, 200), no_wrap=not console.is_terminal, crop=False
-    )
+    if not console.is_terminal:
+        console = Console(file=console.file, width=1000, highlight=False)
+    console.print(built)
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -84,8 +84,9 @@ def train_loop(
     save: Callable[[Position], None],
     evaluated: Callable[[EvaluationResult, int], None],
     started: float,
-) -> None:
-    """Trains from `position` to the recipe's last step; `position` is kept up to date.
+) -> float:
+    """Trains from `position` to the recipe's last step, and says how many seconds the steps took, without evaluations and
+    checkpoints; `position` is kept up to date.
 
     `save` is called with the position every `checkpoint_every` seconds and before a stop, `evaluated` with each evaluation in
     between and its epoch; `started` is the `time.perf_counter()` from which training seconds count.
@@ -95,8 +96,8 @@ def train_loop(
         Interrupted: SIGINT or SIGTERM.
     """
     recipe, total, per_epoch = session.recipe, session.total_steps, session.training.steps_per_epoch
-    saved = time.perf_counter()
-    log = Log()
+    saved = begun = time.perf_counter()
+    paused, log = 0.0, Log()
     session.network.train()
     with stop_on_signals() as stop:
         while position.step < total:
@@ -115,6 +116,7 @@ def train_loop(
                     log = Log()
                 else:
                     listen({"event": "progress", **event})
+                pause = time.perf_counter()
                 if number % per_epoch == 0 and number < total and due(recipe.evaluation.every, number // per_epoch):
                     evaluated(evaluate_session(session), number // per_epoch)
                     log = Log()
@@ -123,8 +125,11 @@ def train_loop(
                     saved = time.perf_counter()
                 if stop.requested:
                     raise Interrupted(f"stopped behind step {number} of {total}")
+                paused += time.perf_counter() - pause
                 if number == total:
+                    position.seconds = time.perf_counter() - started  # the last line has waited for the device
                     break
+    return time.perf_counter() - begun - paused
 
 
 def due(every: int, epoch: int) -> bool:

@@ -67,8 +67,9 @@ class Augmentation(_Frozen):
     """Pixels of padding from which a crop of the original size is cut (He 2015 for CIFAR: 4)."""
     padding_mode: Literal["zeros", "reflect"] = "zeros"
     """What fills the padding."""
-    horizontal_flip: bool | None = None
-    """Mirror half of the pictures; unset: where the data set says that a mirrored picture keeps its class."""
+    horizontal_flip: Literal["off", "random", "alternate"] | None = None
+    """Mirror pictures: each with probability 1/2, or each in every other epoch, so that no epoch shows one as the epoch before did
+    (alternating flip, Jordan 2024, 2404.00498). Unset: random where the data set says that a mirrored picture keeps its class."""
     erasing: Count = 0
     """Side in pixels of a square that is set to the mean (Cutout, 1708.04552); 0 for none."""
     mixup: Annotated[float, Field(ge=0)] = 0.0

@@ -19,7 +19,7 @@ TUTORIAL = Recipe(
     batch_size=256,
     optimizer=Optimizer(name="adam", learning_rate=0.001, weight_decay=0.0),
     schedule=Schedule(kind="constant"),
-    augmentation=Augmentation(horizontal_flip=False),
+    augmentation=Augmentation(horizontal_flip="off"),
 )
 
 FASHION_MNIST = Recipe(

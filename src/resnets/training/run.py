@@ -150,18 +150,17 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
             write_model(run.best, summary)
 
     _tell(listeners, {"event": "start", "directory": str(run.path), **describe_session(session)})
-    first_step, loop_started = position.step, time.perf_counter()
+    first_step = position.step
     try:
-        train_loop(session, position, listen, lambda at: save_checkpoint(run.checkpoint, session, at), evaluated, started)
+        seconds = train_loop(session, position, listen, lambda at: save_checkpoint(run.checkpoint, session, at), evaluated, started)
     except Interrupted as stop:
         raise Interrupted(f"{stop}; nothing is lost, go on with: resnets train --resume {run.path}") from None
-    seconds = max(time.perf_counter() - loop_started, 1e-9)
     save_checkpoint(run.checkpoint, session, position)
     result = evaluate_session(session)
     evaluated(result, position.step / per_epoch)
     summary = result.summary(session.classes)
     write_model(run.model, summary)
-    pace = (position.step - first_step) * session.training.batch_size / seconds
+    pace = (position.step - first_step) * session.training.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
     done = {"event": "done", "step": position.step, "epoch": position.step / per_epoch, "time": position.seconds, **metrics}
     run.log({**done, "directory": str(run.path), "model_path": str(run.model)})

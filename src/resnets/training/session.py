@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..data import augmentation
 from ..data.datasets import DATASETS, load, split_holdout
 from ..data.preprocessing import Preprocessing
-from ..data.resident import ResidentLoader
+from ..data.resident import Before, Behind, ResidentLoader
 from ..networks import Network, NetworkSpec, build, get_spec
 from .averaging import ExponentialAverage
 from .optimizers import build_optimizer
@@ -121,9 +121,13 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         mean=info.mean if recipe.normalize else (),
         std=info.std if recipe.normalize else (),
     )
-    before, behind = augmentations(recipe, info.horizontal_flip, generator)
     resident = partial(ResidentLoader, preprocessing=preprocessing, channels_last=recipe.channels_last)
-    training = resident(images.images.to(device), images.labels.to(device), batch_size=recipe.batch_size, augment=(before, behind))
+    training = resident(
+        images.images.to(device),
+        images.labels.to(device),
+        batch_size=recipe.batch_size,
+        augment=augmentations(recipe, info.horizontal_flip, generator),
+    )
     evaluation = resident(held_out.images.to(device), held_out.labels.to(device), batch_size=recipe.evaluation.batch_size)
     if training.batch_size % recipe.accumulation:
         raise ValueError(f"the batch of {training.batch_size} cannot be cut into accumulation={recipe.accumulation} equal parts")
@@ -163,7 +167,9 @@ def try_picture(network: Network, preprocessing: Preprocessing, device: torch.de
             network.eval()(torch.zeros(1, preprocessing.channels, size, size, device=device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"the network cannot take pictures of {size} x {size} pixels ({reason}); set a larger --image-size") from None
+        raise ValueError(
+            f"the network cannot take pictures of {size} x {size} pixels ({reason}); set a larger --image-size"
+        ) from None
 
 
 def compiled(network: Network, recipe: Recipe) -> nn.Module:
@@ -173,25 +179,21 @@ def compiled(network: Network, recipe: Recipe) -> nn.Module:
     return torch.compile(network, backend="cudagraphs") if recipe.cuda_graphs else network  # type: ignore[return-value]
 
 
-def augmentations(
-    recipe: Recipe, flip_keeps_class: bool, generator: Generator
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+def augmentations(recipe: Recipe, flip_keeps_class: bool, generator: Generator) -> tuple[Before, Behind]:
     """The recipe's changes of the raw and of the normalised batch, each drawing from `generator`."""
     settings = recipe.augmentation
-    before: list[Callable[[Tensor], Tensor]] = []
-    behind: list[Callable[[Tensor], Tensor]] = []
-    if settings.crop_padding:
-        before.append(
-            partial(augmentation.random_crop, padding=settings.crop_padding, mode=settings.padding_mode, generator=generator)
-        )
-    if settings.horizontal_flip or (settings.horizontal_flip is None and flip_keeps_class):
-        before.append(partial(augmentation.random_horizontal_flip, generator=generator))
-    if settings.erasing:
-        behind.append(partial(augmentation.random_erasing, side=settings.erasing, generator=generator))
-    return partial(_chain, before), partial(_chain, behind)
+    flip = settings.horizontal_flip or ("random" if flip_keeps_class else "off")
 
+    def before(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        if settings.crop_padding:
+            images = augmentation.random_crop(images, settings.crop_padding, settings.padding_mode, generator)
+        if flip == "random":
+            images = augmentation.random_horizontal_flip(images, generator)
+        elif flip == "alternate":
+            images = augmentation.alternating_horizontal_flip(images, indices, epoch, recipe.seed)
+        return images
 
-def _chain(changes: list[Callable[[Tensor], Tensor]], images: Tensor) -> Tensor:
-    for change in changes:
-        images = change(images)
-    return images
+    def behind(images: Tensor) -> Tensor:
+        return augmentation.random_erasing(images, settings.erasing, generator) if settings.erasing else images
+
+    return before, behind
