@@ -60,6 +60,10 @@ class ResidentLoader:
         return self._arranged(images), self.labels[indices]
 
     def _arranged(self, images: Tensor) -> Tensor:
+        if self.memory_format == torch.channels_last and images.shape[1] == 1:
+            # With one channel both layouts are the same in memory, and torch would go on in NCHW; only the strides tell.
+            height, width = images.shape[2:]
+            return images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
         return images.contiguous(memory_format=self.memory_format)
 
     @property
