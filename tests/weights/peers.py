@@ -45,11 +45,11 @@ def on_meta(make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
-def randomized(network: nn.Module, seed: int = 0) -> nn.Module:
-    """A meta network on the CPU in eval mode, with random float64 weights, affine parameters and statistics."""
-    network = network.double().to_empty(device="cpu").eval()
+def randomized(network: nn.Module, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """A meta network on the CPU in eval mode, with random weights, affine parameters and statistics."""
+    network = network.to(dtype).to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(seed)
-    pool = torch.randn(1_000_003, dtype=torch.float64, generator=generator)  # a prime, so that no two rows of a weight are equal
+    pool = torch.randn(1_000_003, dtype=dtype, generator=generator)  # a prime, so that no two rows of a weight are equal
     for name, value in network.state_dict().items():
         if name.endswith("num_batches_tracked"):
             value.fill_(7)

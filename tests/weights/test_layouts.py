@@ -209,7 +209,9 @@ def test_unknown_layouts_are_refused() -> None:
         lambda: convert({}, source="keras", spec=SMALL),
         lambda: convert({}, target="keras", spec=SMALL),
     ):
-        with pytest.raises(ValueError, match="no layout 'keras'; the layouts are resnets, torchvision, timm, transformers, detectron2"):
+        with pytest.raises(
+            ValueError, match="no layout 'keras'; the layouts are resnets, torchvision, timm, transformers, detectron2"
+        ):
             attempt()
 
 
