@@ -32,12 +32,12 @@ def main() -> None:
 
     session = open_session(get_recipe(options.recipe, data_folder=options.folder, device=options.device), report=lambda _: None)
     started, images_seen = 0.0, 0
-    for step, (images, labels) in enumerate(session.training.epoch(0, 0)):
+    for step, batch in enumerate(session.training.epoch(0, 0)):
         if step == WARM_UP_STEPS:
             _wait(session.device.type)
             started, images_seen = time.perf_counter(), 0
-        result = session.step(images, labels, step=step + 1, progress=0.0, factor=1.0)
-        images_seen += len(images)
+        result = session.step(batch.images, batch.labels, step=step + 1, progress=0.0, factor=1.0)
+        images_seen += len(batch.images)
         if step + 1 == WARM_UP_STEPS + options.steps:
             break
     _wait(session.device.type)

@@ -49,6 +49,7 @@ def test_overrides_reach_nested_fields() -> None:
         ({"optimizer__learning_rate": -1}, "optimizer.learning_rate"),
         ({"no_such_field": 1}, "no_such_field"),
         ({"batch_size": 10, "accumulation": 3}, "cannot be cut"),
+        ({"pruning": 0.3, "augmentation__mixup": 0.2}, "one or the other"),
         ({"averaging__start": 0.5}, "averaging.decay is 0"),
     ],
 )

@@ -104,6 +104,17 @@ def test_resuming_is_exact_for_other_optimizers(small_recipe: Recipe, tmp_path: 
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("stop", [10, 24])
+def test_resuming_a_pruned_run_is_exact(small_recipe: Recipe, tmp_path: Path, stop: int) -> None:
+    recipe = small_recipe.updated(**EXACT, pruning=0.4)
+    train(recipe.updated(output=tmp_path / "whole"))
+    with pytest.raises(Interrupted):
+        train(recipe.updated(output=tmp_path / "parts"), [stopping_at(stop)])
+    resume(tmp_path / "parts")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == 30
+
+
 def test_accumulation_and_memory_format_do_not_change_what_is_learned(small_recipe: Recipe, tmp_path: Path) -> None:
     recipe = small_recipe.updated(**{**EXACT, "max_steps": 5}, precision="fp32", network="cifar-resnet8:norm=group,norm_groups=4")
     train(recipe.updated(output=tmp_path / "plain"))

@@ -25,7 +25,7 @@ def test_the_network_fits_the_data() -> None:
 def test_one_preprocessing_serves_training_and_evaluation(small_recipe: Recipe) -> None:
     session = open_session(small_recipe.updated(image_size=12), quiet)
     assert session.training.preprocessing is session.evaluation.preprocessing is session.preprocessing
-    images, _ = next(session.training.epoch(0, 0))
+    images = next(session.training.epoch(0, 0)).images
     assert images.shape == (64, 1, 12, 12)
     assert abs(float(images.mean())) < 0.15
     assert open_session(small_recipe.updated(normalize=False), quiet).preprocessing.mean == ()
@@ -41,7 +41,7 @@ def test_a_holdout_takes_the_test_sets_place(small_recipe: Recipe) -> None:
 def test_one_channel_batches_are_channels_last(small_recipe: Recipe) -> None:
     """Their strides must say so, or torch goes on in NCHW."""
     session = open_session(small_recipe, quiet)
-    images, _ = next(session.training.epoch(0, 0))
+    images = next(session.training.epoch(0, 0)).images
     stem = session.network.conv1.conv  # type: ignore[union-attr]
     assert stem(images).stride()[1] == 1  # type: ignore[operator]
 
@@ -49,11 +49,11 @@ def test_one_channel_batches_are_channels_last(small_recipe: Recipe) -> None:
 def test_flips_follow_the_data_set(small_recipe: Recipe) -> None:
     """Digits are not mirrored unless the recipe says so."""
     plain = open_session(small_recipe.updated(augmentation={"crop_padding": 0}), quiet)
-    images, _ = next(plain.training.epoch(0, 0))
+    images = next(plain.training.epoch(0, 0)).images
     unchanged = {tuple(image.flatten().tolist()) for image in plain.preprocessing(plain.training.images)}
     assert all(tuple(image.flatten().tolist()) in unchanged for image in images)
     flipped = open_session(small_recipe.updated(augmentation={"crop_padding": 0, "horizontal_flip": "random"}), quiet)
-    images, _ = next(flipped.training.epoch(0, 0))
+    images = next(flipped.training.epoch(0, 0)).images
     mirrored = sum(tuple(image.flatten().tolist()) not in unchanged for image in images)
     assert 10 < mirrored < 54
 

@@ -49,6 +49,18 @@ def test_accumulation_is_the_same_step(batch: tuple[Tensor, Tensor]) -> None:
         torch.testing.assert_close(weights, results[0][1])
 
 
+def test_weights_by_hand(batch: tuple[Tensor, Tensor]) -> None:
+    """A picture of weight 0 does not count, one of weight 2 counts as two."""
+    weights = torch.tensor([2.0, 0, 1, 1, 1, 1, 1, 1])
+    twice = torch.cat([batch[0][[0]], batch[0][[0]], batch[0][2:]]), torch.cat([batch[1][[0]], batch[1][[0]], batch[1][2:]])
+    results = []
+    for images, targets, counts in ((*batch, weights), (*twice, None)):
+        network, optimizer = make()
+        TrainingStep(network, optimizer, accumulation=2)(images, targets, counts, step=1, progress=0.0, factor=1.0)
+        results.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
+    torch.testing.assert_close(*results)
+
+
 def test_label_smoothing_by_hand(batch: tuple[Tensor, Tensor]) -> None:
     network, optimizer = make()
     with torch.no_grad():

@@ -56,7 +56,7 @@ class TrainingProgress:
             f"{event['network']}, {giga(event['parameters'])} parameters; {event['training_images']:,} pictures to learn from, "
             f"evaluated on {event['evaluated_on']}; {event['device']}, {event['precision']}; run directory {event['directory']}"
         )
-        self.epochs = event["steps"] / event["steps_per_epoch"]
+        self.epochs = event["epochs"]
         self.bar.start_task(self.task)
         self.bar.update(self.task, total=event["steps"])
 

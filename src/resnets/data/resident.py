@@ -6,11 +6,13 @@ Legend: N pictures of the data set, B of a batch, C channels, H W height and wid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .preprocessing import Preprocessing
+from .pruning import LossPruning
 
 Before = Callable[[Tensor, Tensor, int], Tensor]
 """Changes a uint8 batch (B, C, H, W), given the pictures' places in the data set (B,) and the epoch."""
@@ -18,8 +20,22 @@ Behind = Callable[[Tensor], Tensor]
 """Changes a normalised batch (B, C, size, size)."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A training batch."""
+
+    images: Tensor
+    """(B, C, size, size), float32, augmented and preprocessed."""
+    labels: Tensor
+    """(B,), int64."""
+    indices: Tensor
+    """(B,), int64: the pictures' places in the data set."""
+    weights: Tensor | None = None
+    """(B,), float32: how much each picture's loss counts; None where all count alike."""
+
+
 class ResidentLoader:
-    """Batches of (images (B, C, size, size) float32, labels (B,) int64) from tensors on one device.
+    """Batches from tensors on one device: in random order to train on, in order to evaluate on.
 
     Args:
         images: (N, C, H, W), uint8.
@@ -27,6 +43,7 @@ class ResidentLoader:
         preprocessing: resizing and normalising, made on each batch.
         batch_size: B; in training the last, smaller batch of an epoch is left out, so that every step is alike.
         augment: changes of a training batch before and behind the preprocessing; batches in order are left as they are.
+        pruning: leaves pictures out of the epochs behind the first, or None.
         channels_last: memory layout of the batches.
     """
 
@@ -38,26 +55,21 @@ class ResidentLoader:
         batch_size: int,
         *,
         augment: tuple[Before, Behind] | None = None,
+        pruning: LossPruning | None = None,
         channels_last: bool = True,
     ) -> None:
         if len(images) == 0:
             raise ValueError("the data set holds no pictures")
         self.images, self.labels = images, labels
-        self.preprocessing, self.augment = preprocessing, augment
+        self.preprocessing, self.augment, self.pruning = preprocessing, augment, pruning
         self.batch_size = min(batch_size, len(images))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
-    def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """The pictures at `indices`, preprocessed, and their labels."""
-        return self._arranged(self.preprocessing(self.images[indices])), self.labels[indices]
-
-    def training_batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """The pictures at `indices` (B,), augmented and preprocessed, and their labels."""
+    def _augmented(self, indices: Tensor, epoch: int) -> Tensor:
         if self.augment is None:
-            return self.batch(indices)
+            return self._arranged(self.preprocessing(self.images[indices]))
         before, behind = self.augment
-        images = behind(self.preprocessing(before(self.images[indices], indices, epoch)))
-        return self._arranged(images), self.labels[indices]
+        return self._arranged(behind(self.preprocessing(before(self.images[indices], indices, epoch))))
 
     def _arranged(self, images: Tensor) -> Tensor:
         if self.memory_format == torch.channels_last and images.shape[1] == 1:
@@ -66,20 +78,35 @@ class ResidentLoader:
             return images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
         return images.contiguous(memory_format=self.memory_format)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the data set."""
-        return len(self.images) // self.batch_size
+    def steps_in(self, epoch: int) -> int:
+        """Whole batches in an epoch."""
+        left_out = self.pruning.left_out if self.pruning is not None and epoch > 0 else 0
+        return (len(self.images) - left_out) // self.batch_size
 
-    def epoch(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches in its own random order, from `first_step` on: the order depends on seed and epoch alone, so that a
-        run can go on in the middle of one."""
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch in which `step` lies (counted from 0), and how many steps of it come before."""
+        first, later = self.steps_in(0), self.steps_in(1)
+        if step < first:
+            return 0, step
+        epochs, rest = divmod(step - first, later)
+        return 1 + epochs, rest
+
+    def epoch(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """An epoch's batches in its own random order, from `first_step` on: the order depends on seed, epoch and the pruning's losses
+        at its start alone, so that a run can go on in the middle of one."""
         generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
-        for step in range(first_step, self.steps_per_epoch):
-            yield self.training_batch(order[step * self.batch_size : (step + 1) * self.batch_size], epoch)
+        order, weights = torch.randperm(len(self.images), generator=generator).to(self.images.device), None
+        if self.pruning is not None and epoch > 0:
+            if first_step == 0:
+                self.pruning.begin_epoch()
+            order, weights = self.pruning.choose(order, generator)
+        for step in range(first_step, self.steps_in(epoch)):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            images = self._augmented(indices, epoch)
+            yield Batch(images, self.labels[indices], indices, None if weights is None else weights[indices])
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every picture once, in order; the last batch may be smaller."""
+        """Every picture once, in order, as images (B, C, size, size) and labels (B,); the last batch may be smaller."""
         for start in range(0, len(self.images), self.batch_size):
-            yield self.batch(slice(start, start + self.batch_size))
+            part = slice(start, start + self.batch_size)
+            yield self._arranged(self.preprocessing(self.images[part])), self.labels[part]

@@ -44,6 +44,7 @@ def save_checkpoint(path: Path, session: Session, position: Position) -> None:
         "optimizer": session.step.optimizer.state_dict(),
         "average": average.average.state_dict() if average is not None else None,
         "average_started": average.started if average is not None else False,
+        "pruning": session.training.pruning.state_dict() if session.training.pruning is not None else None,
         "generator": session.generator.get_state(),
         "torch_generator": torch.get_rng_state(),
         "cuda_generators": torch.cuda.get_rng_state_all() if session.device.type == "cuda" else [],
@@ -79,6 +80,8 @@ def load_checkpoint(path: Path, session: Session) -> Position:
     if session.average is not None:
         session.average.average.load_state_dict(content["average"])
         session.average.started = content["average_started"]
+    if session.training.pruning is not None:
+        session.training.pruning.load_state_dict(content["pruning"])
     session.generator.set_state(content["generator"])
     torch.set_rng_state(content["torch_generator"])
     if content["cuda_generators"] and session.device.type == "cuda":

@@ -95,21 +95,24 @@ def train_loop(
         Diverged: a loss that is not finite.
         Interrupted: SIGINT or SIGTERM.
     """
-    recipe, total, per_epoch = session.recipe, session.total_steps, session.training.steps_per_epoch
+    recipe, total, loader = session.recipe, session.total_steps, session.training
     saved = begun = time.perf_counter()
     paused, log = 0.0, Log()
     session.network.train()
     with stop_on_signals() as stop:
         while position.step < total:
-            epoch, first = divmod(position.step, per_epoch)
-            for images, labels in session.training.epoch(recipe.seed, epoch, first):
-                images, targets = session.mix(images, labels)
+            epoch, first = loader.place(position.step)
+            per_epoch = loader.steps_in(epoch)
+            for done, batch in enumerate(loader.epoch(recipe.seed, epoch, first), first + 1):
+                images, targets = session.mix(batch.images, batch.labels)
                 number, progress = position.step + 1, (position.step + 0.5) / total
                 factor = learning_rate_factor(recipe.schedule, progress)
-                result = session.step(images, targets, step=number, progress=progress, factor=factor)
+                result = session.step(images, targets, batch.weights, step=number, progress=progress, factor=factor)
+                if loader.pruning is not None:
+                    loader.pruning.record(batch.indices, result.losses)
                 position.step, position.seconds = number, time.perf_counter() - started
                 log.add(result, len(images))
-                event = {"step": number, "steps": total, "epoch": number / per_epoch, "time": position.seconds}
+                event = {"step": number, "steps": total, "epoch": epoch + done / per_epoch, "time": position.seconds}
                 if number % recipe.log_every == 0 or number == total:
                     check_finite(log.losses[-1], number)
                     listen({"event": "step", **event, **log.line(), "learning_rate": factor * recipe.optimizer.learning_rate})
@@ -117,8 +120,8 @@ def train_loop(
                 else:
                     listen({"event": "progress", **event})
                 pause = time.perf_counter()
-                if number % per_epoch == 0 and number < total and due(recipe.evaluation.every, number // per_epoch):
-                    evaluated(evaluate_session(session), number // per_epoch)
+                if done == per_epoch and number < total and due(recipe.evaluation.every, epoch + 1):
+                    evaluated(evaluate_session(session), epoch + 1)
                     log = Log()
                 if stop.requested or time.perf_counter() - saved > recipe.checkpoint_every:
                     save(position)

@@ -133,6 +133,9 @@ class Recipe(_Frozen):
     """The learning rate over the run."""
     augmentation: Augmentation = Augmentation()
     """Random changes of the training pictures."""
+    pruning: Annotated[float, Field(ge=0, le=0.75)] = 0.0
+    """Share of the pictures that each epoch but the first leaves out, drawn from those with small losses, whose other members then
+    count more (InfoBatch, 2303.04947); 0 for none."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target spread over all classes (1512.00567 §7)."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -176,6 +179,8 @@ class Recipe(_Frozen):
     def _consistent(self) -> Recipe:
         if self.batch_size % self.accumulation:
             raise ValueError(f"a batch of {self.batch_size} cannot be cut into accumulation={self.accumulation} equal parts")
+        if self.pruning and (self.augmentation.mixup or self.augmentation.cutmix):
+            raise ValueError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
         if self.averaging.decay == 0 and self.averaging.start > 0:
             raise ValueError("averaging.start has no effect while averaging.decay is 0; set the decay, for instance 0.99")
         return self

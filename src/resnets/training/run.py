@@ -127,7 +127,7 @@ def _tell(listeners: Iterable[Listener], event: dict[str, Any]) -> None:
 
 
 def _carry_out(session: Session, run: RunDirectory, position: Position, listeners: tuple[Listener, ...], started: float) -> Run:
-    recipe, per_epoch = session.recipe, session.training.steps_per_epoch
+    recipe = session.recipe
 
     def listen(event: dict[str, Any]) -> None:
         if event["event"] not in ("progress", "message"):
@@ -157,12 +157,14 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         raise Interrupted(f"{stop}; nothing is lost, go on with: resnets train --resume {run.path}") from None
     save_checkpoint(run.checkpoint, session, position)
     result = evaluate_session(session)
-    evaluated(result, position.step / per_epoch)
+    epoch, done_in_epoch = session.training.place(position.step)
+    epochs = epoch + done_in_epoch / session.training.steps_in(epoch)
+    evaluated(result, epochs)
     summary = result.summary(session.classes)
     write_model(run.model, summary)
     pace = (position.step - first_step) * session.training.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
-    done = {"event": "done", "step": position.step, "epoch": position.step / per_epoch, "time": position.seconds, **metrics}
+    done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
     run.log({**done, "directory": str(run.path), "model_path": str(run.model)})
     if recipe.report:
         from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
@@ -180,7 +182,7 @@ def describe_session(session: Session) -> dict[str, Any]:
         "training_images": len(session.training.images),
         "evaluated_on": session.evaluated_on,
         "steps": session.total_steps,
-        "steps_per_epoch": session.training.steps_per_epoch,
+        "epochs": session.recipe.epochs,
         "device": str(session.device),
         "precision": session.recipe.precision,
     }

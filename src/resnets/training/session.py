@@ -14,6 +14,7 @@ from torch.nn import functional
 from ..data import augmentation
 from ..data.datasets import DATASETS, load, split_holdout
 from ..data.preprocessing import Preprocessing
+from ..data.pruning import LossPruning
 from ..data.resident import Before, Behind, ResidentLoader
 from ..networks import Network, NetworkSpec, build, get_spec
 from .averaging import ExponentialAverage
@@ -45,7 +46,7 @@ class Session:
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
-        steps = self.recipe.epochs * self.training.steps_per_epoch
+        steps = self.training.steps_in(0) + (self.recipe.epochs - 1) * self.training.steps_in(1)
         return min(steps, self.recipe.max_steps or steps)
 
     @property
@@ -128,6 +129,7 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         images.labels.to(device),
         batch_size=recipe.batch_size,
         augment=augmentations(recipe, info.horizontal_flip, generator),
+        pruning=LossPruning(len(images.images), recipe.pruning, device) if recipe.pruning else None,
     )
     evaluation = resident(held_out.images.to(device), held_out.labels.to(device), batch_size=recipe.evaluation.batch_size)
     if training.batch_size % recipe.accumulation:

@@ -25,6 +25,8 @@ class StepResult:
 
     loss: Tensor
     """Mean loss of the batch, float32, a scalar."""
+    losses: Tensor
+    """Loss of each picture, float32, (B,)."""
     correct: Tensor
     """Pictures of the batch whose largest logit is their target's, int64, a scalar."""
 
@@ -58,12 +60,15 @@ class TrainingStep:
         self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
         self.parameters = [p for p in network.parameters() if p.requires_grad]
 
-    def __call__(self, images: Tensor, targets: Tensor, *, step: int, progress: float, factor: float) -> StepResult:
+    def __call__(
+        self, images: Tensor, targets: Tensor, weights: Tensor | None = None, *, step: int, progress: float, factor: float
+    ) -> StepResult:
         """Makes step number `step` (from 1) at `progress` in [0, 1], with the learning rates at `factor` of their peaks.
 
         Args:
             images: (B, C, H, W), float32.
             targets: (B,) int64 classes, or (B, K) float32 shares.
+            weights: (B,) float32, how much each picture's loss counts, or None.
 
         Raises:
             Diverged: the loss is not finite (on a GPU found at the next logged step, so that no step waits for it).
@@ -71,15 +76,19 @@ class TrainingStep:
         set_learning_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         losses, correct = [], []
-        for part, part_targets in zip(images.chunk(self.accumulation), targets.chunk(self.accumulation), strict=True):
+        size = len(images) // self.accumulation
+        for rows in (slice(i * size, (i + 1) * size) for i in range(self.accumulation)):
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.network(part)
-            loss = functional.cross_entropy(logits.float(), part_targets, label_smoothing=self.label_smoothing)
-            (loss / self.accumulation).backward()  # type: ignore[no-untyped-call]
+                logits = self.network(images[rows])
+            wanted = targets[rows]
+            loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing, reduction="none")
+            counted = loss if weights is None else loss * weights[rows]
+            (counted.mean() / self.accumulation).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-            wanted = part_targets if part_targets.dim() == 1 else part_targets.argmax(1)
-            correct.append((logits.detach().argmax(1) == wanted).sum())
-        result = StepResult(torch.stack(losses).mean(), torch.stack(correct).sum())
+            classes = wanted if wanted.dim() == 1 else wanted.argmax(1)
+            correct.append((logits.detach().argmax(1) == classes).sum())
+        each = torch.cat(losses)
+        result = StepResult(each.mean(), each, torch.stack(correct).sum())
         if images.device.type == "cpu":
             check_finite(result.loss, step)
         if self.clip_norm is not None:
