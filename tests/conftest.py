@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("RESNETS_OFFLINE", "1")  # no test may depend on a network
@@ -37,7 +36,7 @@ def small_run(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path

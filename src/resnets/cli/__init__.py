@@ -12,8 +12,10 @@ COMMANDS = {
     "evaluate": "measure a trained model: accuracy, loss, confusion",
     "predict": "name what is on pictures",
     "models": "list the networks with their size and cost",
-    "describe": "show a network layer by layer",
+    "describe": "show a network layer by layer, or against a reference's definition",
+    "inspect": "measure responses and gradients unit by unit",
     "data": "get and list data sets",
+    "convert": "turn weights from one package's layout into another's",
 }
 
 _HELP = """\

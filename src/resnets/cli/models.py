@@ -16,7 +16,8 @@ class ModelsOptions:
     """Options of `resnets models`."""
 
     pattern: tyro.conf.Positional[str] = "*"
-    """Names to show, with * and ?; or one name of a family, such as wrn-22-3."""
+    """Names to show, with * and ?; one name of a family, such as wrn-22-3; or torchvision/NAME or timm/NAME, such as
+    torchvision/vgg19, for another package's network."""
     json: bool = False
     """One object a network on standard output."""
 
@@ -24,6 +25,8 @@ class ModelsOptions:
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(ModelsOptions, arguments, "models", "List the networks: parameters, multiply-adds at the native size, paper.")
+    if "/" in options.pattern:
+        return _foreign(options)
     from ..inspection.zoo_costs import zoo_cost
 
     names = list_models(options.pattern)
@@ -45,4 +48,26 @@ def run(arguments: list[str]) -> int:
         if len(rows) > 1:
             console.print("families: " + ", ".join(how for how, _, _, _ in FAMILIES), soft_wrap=True, markup=False)
             console.print("fields may follow any name: resnet18:in_channels=1,shortcut=A", soft_wrap=True)
+    return 0
+
+
+def _foreign(options: ModelsOptions) -> int:
+    """Rows of other packages' networks, counted now."""
+    from importlib.metadata import version
+
+    from ..weights.foreign_network import foreign_cost, list_foreign
+
+    names = list_foreign(options.pattern)
+    if not names and any(letter in options.pattern for letter in "*?["):
+        raise ValueError(f"no network's name matches {options.pattern!r}")
+    rows = []
+    for name in names or [options.pattern]:
+        parameters, macs, size = foreign_cost(name)
+        package = name.partition("/")[0]
+        origin = f"{package} {version(package)}"
+        if options.json:
+            print_json({"name": name, "parameters": parameters, "macs": macs, "input_size": size, "paper": origin})
+        rows.append((name, giga(parameters), giga(macs), f"{size}×{size}", origin))
+    if not options.json:
+        print_table(results(), table("", ("network", "parameters", "multiply-adds", "input", "package"), rows))
     return 0

@@ -60,10 +60,10 @@ def network_cost(spec: NetworkSpec, input_size: int | None = None) -> NetworkCos
     with torch.device("meta"):
         network = build(spec).eval()
         images = torch.empty(1, spec.in_channels, *(size,) * spec.dims)
-    parts = [(name, part) for name, part in _parts(network) if not isinstance(part, nn.Identity)]
+    present = [(name, part) for name, part in parts(network) if not isinstance(part, nn.Identity)]
     shapes: dict[str, tuple[int, ...]] = {}
-    macs = {name: 0 for name, _ in parts}
-    for name, part in parts:
+    macs = {name: 0 for name, _ in present}
+    for name, part in present:
         part.register_forward_hook(lambda _module, _inputs, output, name=name: shapes.update({name: _shape(output)}))
         for module in part.modules():
             if isinstance(module, (*CONVOLUTION_TYPES, nn.Linear)):
@@ -73,22 +73,28 @@ def network_cost(spec: NetworkSpec, input_size: int | None = None) -> NetworkCos
     try:
         network(images)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"the network cannot take pictures of {size} pixels ({reason}); try a larger size") from None
+        raise too_small(size, error) from None
     stages = tuple(
         StageCost(name, _layers(spec, name), shapes[name], sum(p.numel() for p in _counted(part)), macs[name])
-        for name, part in parts
+        for name, part in present
     )
     return NetworkCost(stages, tuple(images.shape[1:]))
 
 
-def _parts(network: Network) -> list[tuple[str, nn.Module]]:
-    parts: list[tuple[str, nn.Module]] = [("conv1", network.conv1), ("pool", network.pool)]
+def too_small(size: int, error: Exception) -> ValueError:
+    """What to say where a forward pass failed on pictures of `size` pixels."""
+    reason = str(error).splitlines()[0]
+    return ValueError(f"the network cannot take pictures of {size} pixels ({reason}); try a larger size")
+
+
+def parts(network: Network) -> list[tuple[str, nn.Module]]:
+    """The network's parts in order, by the names of the layer table; one that this network lacks is an `nn.Identity`."""
+    named: list[tuple[str, nn.Module]] = [("conv1", network.conv1), ("pool", network.pool)]
     for name in network.stage_names:
         if name in network.transitions:
-            parts.append((f"{name} transition", network.transitions[name]))
-        parts.append((name, getattr(network, name)))
-    return [*parts, ("final", network.final), ("head", network.head)]
+            named.append((f"{name} transition", network.transitions[name]))
+        named.append((name, getattr(network, name)))
+    return [*named, ("final", network.final), ("head", network.head)]
 
 
 def _counted(module: nn.Module) -> list[Tensor]:

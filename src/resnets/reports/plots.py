@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,25 @@ def svg(drawn: Any) -> str:
     return text[text.index("<svg") :]
 
 
+def picture_format(path: Path) -> str:
+    """png, svg or pdf, as the path's ending says; for asking before a long computation whose plot goes there.
+
+    Raises:
+        ValueError: an ending that is no picture format.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in ("png", "svg", "pdf"):
+        raise ValueError(f"a plot cannot be written as {path.name!r}; end its name in .png, .svg or .pdf")
+    return kind
+
+
 def save(drawn: Any, path: Path) -> None:
     """Writes the figure as the path's ending says (png, svg, pdf), whole or not at all.
 
     Raises:
         ValueError: an ending that is no picture format.
     """
-    buffer = io.BytesIO()
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in ("png", "svg", "pdf"):
-        raise ValueError(f"a plot cannot be written as {path.name!r}; end its name in .png, .svg or .pdf")
+    kind, buffer = picture_format(path), io.BytesIO()
     drawn.savefig(buffer, format=kind, dpi=150)
     write_atomically(path, buffer.getvalue())
 
@@ -98,3 +108,63 @@ def training_curves(events: Sequence[dict[str, Any]]) -> Any:
         axes.spines[["top", "right"]].set_visible(False)
     drawn.axes[0].legend(frameon=False, fontsize=9)
     return drawn
+
+
+SERIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Colours for networks side by side; an eighth begins anew with a dashed line."""
+
+
+def signal_curves(networks: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> Any:
+    """Signal propagation of networks by name: responses, branch ratio and gradient of each unit, on logarithmic axes.
+
+    Each unit is a dict with `response_std`, `branch_ratio` and `gradient` (see `inspection.signal`); what is None or not positive
+    leaves a gap. A measure that no network has (the branch ratio of plain networks) gets no panel.
+    """
+    panels = [
+        (key, title)
+        for key, title in (
+            ("response_std", "Standard deviation of F's layer responses"),
+            ("branch_ratio", "|F| / |h| where they are joined"),
+            ("gradient", "Gradient of the mean loss at the unit's input, |dE/dx|"),
+        )
+        if any(_drawable(unit[key]) for _, units in networks for unit in units)
+    ]
+    drawn = figure(9.5, 0.6 + 2.5 * max(1, len(panels)))
+    longest = max(len(units) for _, units in networks)
+    for axes, (key, title) in zip(drawn.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels, strict=True):
+        ends = []
+        for i, (name, units) in enumerate(networks):
+            values = [unit[key] if _drawable(unit[key]) else float("nan") for unit in units]
+            colour, style = SERIES[i % len(SERIES)], "-" if i < len(SERIES) else "--"
+            axes.plot(range(1, len(values) + 1), values, style, color=colour, linewidth=1.5, marker="." if len(values) < 3 else "")
+            ends += [(value, name, colour) for value in values if not math.isnan(value)][-1:]
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        if high < 4 * low:  # a flat curve is not to look like a mountain
+            low, high = low / 2, high * 2
+            axes.set_ylim(low, high)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        few = high < 30 * low  # then 2 and 5 between the powers of ten have numbers, too
+        axes.yaxis.set_minor_formatter(lambda value, _, few=few: f"{value:g}" if few and f"{value:e}"[0] in "25" else "")
+        axes.set_xlim(0, longest + 1)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        _label_ends(axes, ends)
+    drawn.axes[-1].set_xlabel("residual unit, from the first to the last")
+    return drawn
+
+
+def _drawable(value: float | None) -> bool:
+    return value is not None and 0 < value < float("inf")
+
+
+def _label_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
+    """Names the curves at the right edge, each at the height of its last value or just above the name below it."""
+    low, high = axes.get_ylim()
+    span = math.log(high / low)
+    previous = -1.0
+    for value, name, colour in sorted(ends):
+        height = max(math.log(value / low) / span, previous + 0.09)
+        previous = height
+        axes.text(1.01, height, name, transform=axes.transAxes, color=colour, fontsize=9, va="center")

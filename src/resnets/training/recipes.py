@@ -22,10 +22,28 @@ TUTORIAL = Recipe(
     augmentation=Augmentation(horizontal_flip="off"),
 )
 
+# The fast one: the tutorial's accuracy in a small share of its time. Two basic units behind a stem of stride 2, so that a picture
+# is 14 x 14 from the start; muon and pruning bring it there in few steps. Tuned on a sixth of the training set. Measured: results/.
 FASHION_MNIST = Recipe(
     name="fashion-mnist",
-    network="cifar-resnet20",
-    evaluation=Evaluation(every=0),
+    network="cifar-resnet8:blocks=[1,1],stem_width=32,stem_stride=2,width=64,strides=[2,2]",
+    epochs=5,
+    batch_size=256,
+    optimizer=Optimizer(
+        name="muon", learning_rate=0.1, momentum=0.85, weight_decay=0.01, decay_norms_and_biases=False, sgd_learning_rate=0.3
+    ),
+    schedule=Schedule(kind="linear", warmup=0.1),
+    augmentation=Augmentation(horizontal_flip="alternate"),
+    pruning=0.54,
+    label_smoothing=0.1,
+    evaluation=Evaluation(every=0, flips=True),
+)
+
+# The accurate one: three units, and more than twice the passes. Measured: results/.
+FASHION_MNIST_ACCURATE = FASHION_MNIST.updated(
+    name="fashion-mnist-accurate",
+    network="cifar-resnet8:stem_width=32,stem_stride=2,width=32",
+    epochs=18,
 )
 
 DIGITS = Recipe(
@@ -39,7 +57,7 @@ DIGITS = Recipe(
     augmentation=Augmentation(crop_padding=1),
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, TUTORIAL, DIGITS)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FASHION_MNIST, FASHION_MNIST_ACCURATE, TUTORIAL, DIGITS)}
 
 
 def get_recipe(name: str, **overrides: Any) -> Recipe:

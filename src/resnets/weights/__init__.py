@@ -1,1 +1,40 @@
-"""Model files, and weights from and to other libraries."""
+"""Model files, and weights from and to other libraries. Importing this package loads no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue import CatalogueEntry, get_weights, list_weights
+    from .download import WeightsUnavailable
+    from .foreign_file import LoadedWeights, read_foreign
+    from .layouts import convert
+    from .model_file import ModelDescription, load_model, save_model
+    from .pretrained import Pretrained, load_pretrained
+
+__all__ = [
+    "CatalogueEntry", "LoadedWeights", "ModelDescription", "Pretrained", "WeightsUnavailable", "convert", "get_weights",
+    "list_weights", "load_model", "load_pretrained", "read_foreign", "save_model",
+]  # fmt: skip
+
+_HOMES = {
+    "CatalogueEntry": "catalogue",
+    "LoadedWeights": "foreign_file",
+    "ModelDescription": "model_file",
+    "Pretrained": "pretrained",
+    "WeightsUnavailable": "download",
+    "convert": "layouts",
+    "get_weights": "catalogue",
+    "list_weights": "catalogue",
+    "load_model": "model_file",
+    "load_pretrained": "pretrained",
+    "read_foreign": "foreign_file",
+    "save_model": "model_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,202 @@
+"""resnets inspect: how responses and gradients propagate through networks, unit by unit, at initialisation or trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from ..reports import plots
+from ..reports.tables import print_table, table
+from .options import parse, print_json, results
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..inspection.signal import SignalReport, UnitSignal
+    from ..networks import Network
+
+ROWS = 20
+"""About as many units are shown of a longer network."""
+
+
+@dataclass
+class InspectOptions:
+    """Options of `resnets inspect`."""
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """Networks, by name (freshly initialised; fields may follow: cifar-preact-resnet110:shortcut_scale=0.5), run directory or model file."""
+    data: Literal["auto", "digits", "normal"] = "auto"
+    """Pictures: the handwritten digits of the package, resized, or independent normal numbers (with random classes). auto: the digits where
+    the network takes two-dimensional pictures of one or three channels."""
+    batch_size: int = 16
+    """Pictures in the one batch that is measured."""
+    input_size: int | None = None
+    """Height and width in pixels; unset: the network's own."""
+    seed: int = 0
+    """Of the initial weights, the choice of the pictures and what dropout draws."""
+    evaluation: bool = False
+    """Measure with running statistics and without dropout, instead of as in a training step."""
+    all: bool = False
+    """Show every unit, not about 20 of a long network."""
+    plot: Path | None = None
+    """Also draw the curves into this file (.png, .svg, .pdf)."""
+    json: bool = False
+    """One object a network on standard output."""
+
+
+def run(arguments: list[str]) -> int:
+    """Carries out the command."""
+    options = parse(InspectOptions, arguments, "inspect", "Measure responses and gradients of every residual unit on one batch.")
+    if not options.names:
+        raise ValueError("name at least one network: resnets inspect cifar-plain56 cifar-resnet56")
+    if options.batch_size < 2:
+        raise ValueError(f"--batch-size is at least 2, for the batch norms' statistics, not {options.batch_size}")
+    if options.input_size is not None and options.input_size < 1:
+        raise ValueError(f"--input-size is a number of pixels, not {options.input_size}")
+    if options.seed < 0:
+        raise ValueError(f"--seed is 0 or more, not {options.seed}")
+    if options.plot is not None:
+        plots.picture_format(options.plot)
+    measured = []
+    for name in options.names:
+        report, about = _measure(name, options)
+        measured.append((name, [_as_dict(unit) for unit in report.units]))
+        if options.json:
+            print_json({"name": name, **about, "loss": _finite(report.loss), "units": measured[-1][1]})
+        else:
+            _print(name, about, report, everything=options.all)
+    if options.plot is not None:
+        plots.save(plots.signal_curves(measured), options.plot)
+        if not options.json:
+            results().print(f"curves drawn into {options.plot}", soft_wrap=True)
+    return 0
+
+
+def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str, Any]]:
+    """The measurements, and what was measured, in words and numbers."""
+    import torch
+
+    from ..inspection.signal import measure_signal
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        network, state = _network(name)
+        native: int = network.preprocessing.size if network.preprocessing else network.spec.input_size
+        size = options.input_size or native
+        images, labels, data = _pictures(network, size, options)
+        try:
+            report = measure_signal(network, images, labels, training=not options.evaluation)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{name} cannot take pictures of {size} pixels ({reason}); try another --input-size") from None
+    mode = "running statistics" if options.evaluation else "training step"
+    about = {"state": state, "data": data, "batch_size": options.batch_size, "input_size": size, "seed": options.seed, "mode": mode}
+    return report, about
+
+
+def _network(name: str) -> tuple[Network, str]:
+    """The network of a zoo name, or the trained one of a path, and which of the two it is."""
+    from ..networks import build, get_spec
+    from ..weights.model_file import load_model
+    from .models_on_disk import model_path
+
+    path = Path(name)
+    if path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1:
+        return load_model(model_path(path)), "trained"
+    return build(get_spec(name)), "initialisation"
+
+
+def _pictures(network: Network, size: int, options: InspectOptions) -> tuple[Tensor, Tensor, str]:
+    """The seeded batch: pictures as the network takes them, (N, C, size, ...) float32, labels (N,), and the name of the data."""
+    import torch
+
+    spec = network.spec
+    if not spec.num_classes:
+        raise ValueError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
+    generator = torch.Generator().manual_seed(options.seed)
+    takes_pictures = spec.dims == 2 and spec.in_channels in (1, 3)
+    if options.data == "digits" and not takes_pictures:
+        raise ValueError(
+            f"the digits are pictures of one or three channels, but the network takes {spec.in_channels} channels "
+            f"in {spec.dims} dimensions; use --data normal"
+        )
+    if options.data == "normal" or not takes_pictures:
+        images = torch.randn(options.batch_size, spec.in_channels, *(size,) * spec.dims, generator=generator)
+        return images, torch.randint(spec.num_classes, (options.batch_size,), generator=generator), "normal"
+    from ..data.datasets import load
+    from ..data.preprocessing import Preprocessing
+
+    arrays = load("digits", "train")
+    if options.batch_size > len(arrays):
+        raise ValueError(f"--batch-size {options.batch_size} is more than the {len(arrays)} digits; use --data normal")
+    chosen = torch.randperm(len(arrays), generator=generator)[: options.batch_size]
+    trained = network.preprocessing
+    mean, std = (trained.mean, trained.std) if trained else (arrays.mean * spec.in_channels, arrays.std * spec.in_channels)
+    prepare = Preprocessing(size=size, channels=spec.in_channels, mean=mean, std=std)
+    images = prepare(arrays.images[chosen].expand(-1, spec.in_channels, -1, -1))
+    return images, arrays.labels[chosen] % spec.num_classes, "digits"
+
+
+def _as_dict(unit: UnitSignal) -> dict[str, Any]:
+    """JSON has no infinities: what is not finite becomes null."""
+    return {
+        "name": unit.name,
+        "response_std": _finite(unit.response_std),
+        "layers": [{"name": layer.name, "response_std": _finite(layer.response_std)} for layer in unit.layers],
+        "branch_ratio": _finite(unit.branch_ratio),
+        "gradient": _finite(unit.gradient),
+        "shortcut_gradient": _finite(unit.shortcut_gradient),
+        "shortcut_product": _finite(unit.shortcut_product),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _print(name: str, about: dict[str, Any], report: SignalReport, *, everything: bool) -> None:
+    units = report.units
+    shown = range(len(units)) if everything else chosen_rows([unit.name.partition(".")[0] for unit in units])
+    rows = [
+        (
+            units[i].name,
+            _responses(units[i]),
+            _number(units[i].branch_ratio),
+            _number(units[i].gradient),
+            _number(units[i].shortcut_gradient),
+            _number(units[i].shortcut_product),
+        )
+        for i in shown
+    ]
+    console = results()
+    title = (
+        f"{name}, {about['state']}: {about['batch_size']} pictures ({about['data']}, {about['input_size']} pixels, "
+        f"seed {about['seed']}), {about['mode']}, loss {report.loss:.4g}"
+    )
+    columns = ("unit", "std of responses", "|F|/|h|", "|dE/dx|", "by shortcuts alone", "product of λ")
+    print_table(console, table(title, columns, rows))
+    if len(rows) < len(units):
+        console.print(f"{len(rows)} of {len(units)} units; --all shows every one", soft_wrap=True)
+
+
+def chosen_rows(stages: list[str]) -> list[int]:
+    """The units to show, by the stage of each: all of a short network, else about 20 evenly spaced and both ends of every stage."""
+    if len(stages) <= ROWS + 4:
+        return list(range(len(stages)))
+    ends = {i for i, stage in enumerate(stages) if i in (0, len(stages) - 1) or stages[i - 1] != stage or stages[i + 1] != stage}
+    between = max(2, ROWS - len(ends))
+    return sorted(ends | {round(i * (len(stages) - 1) / (between + 1)) for i in range(1, between + 1)})
+
+
+def _responses(unit: UnitSignal) -> str:
+    """Of up to three layers each; of the many of an Inception branch the smallest and the largest."""
+    values = [layer.response_std for layer in unit.layers]
+    return "  ".join(map(_number, values)) if len(values) <= 3 else f"{_number(min(values))} to {_number(max(values))}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
