@@ -39,11 +39,12 @@ FASHION_MNIST = Recipe(
     evaluation=Evaluation(every=0, flips=True),
 )
 
-# The accurate one: three units, and more than twice the passes. Measured: results/.
+# The accurate one: three units, more passes, and crops against learning by heart. Measured: results/.
 FASHION_MNIST_ACCURATE = FASHION_MNIST.updated(
     name="fashion-mnist-accurate",
     network="cifar-resnet8:stem_width=32,stem_stride=2,width=32",
     epochs=18,
+    augmentation={"crop_padding": 1},
 )
 
 DIGITS = Recipe(
