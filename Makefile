@@ -10,7 +10,7 @@ train: $(VENV)/.installed ## get Fashion-MNIST, train, evaluate, save a model
 	$(BIN)/resnets train fashion-mnist
 
 test: $(VENV)/.installed-dev ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/.installed-dev ## format, lint, types
 	$(BIN)/ruff format --check .

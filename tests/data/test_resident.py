@@ -29,6 +29,12 @@ def test_an_epoch_is_a_shuffle_in_whole_batches() -> None:
     assert flat != sorted(flat)
 
 
+def test_an_epoch_may_end_with_a_smaller_batch() -> None:
+    made = loader(drop_last=False)
+    assert made.steps_in(0) == 4
+    assert [len(batch) for batch in labels(made.epoch(0, 0))] == [3, 3, 3, 1]
+
+
 def test_order_depends_on_seed_and_epoch_alone() -> None:
     first = labels(loader().epoch(0, 0))
     torch.rand(5)

@@ -30,6 +30,7 @@ def test_the_tutorial_recipe_is_the_tutorials_job() -> None:
     assert (recipe.epochs, recipe.batch_size, recipe.image_size, recipe.normalize) == (5, 256, 96, False)
     assert (recipe.optimizer.name, recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == ("adam", 0.001, 0)
     assert recipe.schedule.kind == "constant"
+    assert recipe.drop_last is False
     assert recipe.label_smoothing == recipe.augmentation.mixup == recipe.augmentation.crop_padding == 0
     assert recipe.augmentation.horizontal_flip == "off"
 
@@ -49,6 +50,7 @@ def test_overrides_reach_nested_fields() -> None:
         ({"optimizer__learning_rate": -1}, "optimizer.learning_rate"),
         ({"no_such_field": 1}, "no_such_field"),
         ({"batch_size": 10, "accumulation": 3}, "cannot be cut"),
+        ({"accumulation": 2, "drop_last": False}, "set drop_last"),
         ({"pruning": 0.3, "augmentation__mixup": 0.2}, "one or the other"),
         ({"averaging__start": 0.5}, "averaging.decay is 0"),
     ],

@@ -41,7 +41,8 @@ class ResidentLoader:
         images: (N, C, H, W), uint8.
         labels: (N,), int64.
         preprocessing: resizing and normalising, made on each batch.
-        batch_size: B; in training the last, smaller batch of an epoch is left out, so that every step is alike.
+        batch_size: B.
+        drop_last: leave out the last, smaller batch of a training epoch, so that every step is alike.
         augment: changes of a training batch before and behind the preprocessing; batches in order are left as they are.
         pruning: leaves pictures out of the epochs behind the first, or None.
         channels_last: memory layout of the batches.
@@ -56,13 +57,14 @@ class ResidentLoader:
         *,
         augment: tuple[Before, Behind] | None = None,
         pruning: LossPruning | None = None,
+        drop_last: bool = True,
         channels_last: bool = True,
     ) -> None:
         if len(images) == 0:
             raise ValueError("the data set holds no pictures")
         self.images, self.labels = images, labels
         self.preprocessing, self.augment, self.pruning = preprocessing, augment, pruning
-        self.batch_size = min(batch_size, len(images))
+        self.batch_size, self.drop_last = min(batch_size, len(images)), drop_last
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def _augmented(self, indices: Tensor, epoch: int) -> Tensor:
@@ -79,9 +81,10 @@ class ResidentLoader:
         return images.contiguous(memory_format=self.memory_format)
 
     def steps_in(self, epoch: int) -> int:
-        """Whole batches in an epoch."""
+        """Batches in an epoch."""
         left_out = self.pruning.left_out if self.pruning is not None and epoch > 0 else 0
-        return (len(self.images) - left_out) // self.batch_size
+        whole, rest = divmod(len(self.images) - left_out, self.batch_size)
+        return whole if self.drop_last else whole + bool(rest)
 
     def place(self, step: int) -> tuple[int, int]:
         """The epoch in which `step` lies (counted from 0), and how many steps of it come before."""

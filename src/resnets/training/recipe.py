@@ -125,6 +125,8 @@ class Recipe(_Frozen):
     """Stop after so many optimizer steps; the schedule's progress counts to there."""
     batch_size: Positive = 128
     """Pictures an optimizer step."""
+    drop_last: bool = True
+    """Leave out the last, smaller batch of an epoch."""
     accumulation: Positive = 1
     """Parts into which a batch is cut, whose gradients are added up: the same step in less memory."""
     optimizer: Optimizer = Optimizer()
@@ -179,6 +181,8 @@ class Recipe(_Frozen):
     def _consistent(self) -> Recipe:
         if self.batch_size % self.accumulation:
             raise ValueError(f"a batch of {self.batch_size} cannot be cut into accumulation={self.accumulation} equal parts")
+        if self.accumulation > 1 and not self.drop_last:
+            raise ValueError("accumulation cuts every batch into equal parts, which the last one of an epoch may not have; set drop_last")
         if self.pruning and (self.augmentation.mixup or self.augmentation.cutmix):
             raise ValueError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
         if self.averaging.decay == 0 and self.averaging.start > 0:

@@ -17,6 +17,7 @@ TUTORIAL = Recipe(
     normalize=False,
     epochs=5,
     batch_size=256,
+    drop_last=False,
     optimizer=Optimizer(name="adam", learning_rate=0.001, weight_decay=0.0),
     schedule=Schedule(kind="constant"),
     augmentation=Augmentation(horizontal_flip="off"),

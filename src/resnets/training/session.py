@@ -130,6 +130,7 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         batch_size=recipe.batch_size,
         augment=augmentations(recipe, info.horizontal_flip, generator),
         pruning=LossPruning(len(images.images), recipe.pruning, device) if recipe.pruning else None,
+        drop_last=recipe.drop_last,
     )
     evaluation = resident(held_out.images.to(device), held_out.labels.to(device), batch_size=recipe.evaluation.batch_size)
     if training.batch_size % recipe.accumulation:
