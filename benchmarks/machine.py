@@ -1,6 +1,6 @@
 """The machine's own limits: matrix rate in fp32 and bf16, and copy rate. Ratios between recipes are read against them.
 
-    python benchmarks/machine.py        # results/machine-cpu.json
+python benchmarks/machine.py        # results/machine-cpu.json
 """
 
 from __future__ import annotations

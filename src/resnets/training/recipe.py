@@ -182,7 +182,9 @@ class Recipe(_Frozen):
         if self.batch_size % self.accumulation:
             raise ValueError(f"a batch of {self.batch_size} cannot be cut into accumulation={self.accumulation} equal parts")
         if self.accumulation > 1 and not self.drop_last:
-            raise ValueError("accumulation cuts every batch into equal parts, which the last one of an epoch may not have; set drop_last")
+            raise ValueError(
+                "accumulation cuts every batch into equal parts, which the last one of an epoch may not have; set drop_last"
+            )
         if self.pruning and (self.augmentation.mixup or self.augmentation.cutmix):
             raise ValueError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
         if self.averaging.decay == 0 and self.averaging.start > 0:
