@@ -17,21 +17,6 @@ from resnets.training.run import Run
 Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Calls the command line in this process: (exit status, standard output, standard error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # tyro's help and type errors
-            status = int(stop.code or 0)
-        output, errors = capsys.readouterr()
-        return status, output, errors
-
-    return run
-
-
 def objects(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 

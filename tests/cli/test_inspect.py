@@ -11,25 +11,11 @@ import PIL.Image
 import pytest
 import torch
 
-from resnets.cli import main
 from resnets.cli.inspect import chosen_rows
 from resnets.training.run import Run
 from resnets.weights.model_file import load_model
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # tyro's help and type errors
-            status = int(stop.code or 0)
-        output, errors = capsys.readouterr()
-        return status, output, errors
-
-    return run
 
 
 def objects(output: str) -> list[dict[str, Any]]:
