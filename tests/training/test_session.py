@@ -38,14 +38,6 @@ def test_a_holdout_takes_the_test_sets_place(small_recipe: Recipe) -> None:
     assert "held out of the training set" in session.evaluated_on
 
 
-def test_one_channel_batches_are_channels_last(small_recipe: Recipe) -> None:
-    """Their strides must say so, or torch goes on in NCHW."""
-    session = open_session(small_recipe, quiet)
-    images = next(session.training.epoch(0, 0)).images
-    stem = session.network.conv1.conv  # type: ignore[union-attr]
-    assert stem(images).stride()[1] == 1  # type: ignore[operator]
-
-
 def test_flips_follow_the_data_set(small_recipe: Recipe) -> None:
     """Digits are not mirrored unless the recipe says so."""
     plain = open_session(small_recipe.updated(augmentation={"crop_padding": 0}), quiet)

@@ -74,10 +74,6 @@ class ResidentLoader:
         return self._arranged(behind(self.preprocessing(before(self.images[indices], indices, epoch))))
 
     def _arranged(self, images: Tensor) -> Tensor:
-        if self.memory_format == torch.channels_last and images.shape[1] == 1:
-            # With one channel both layouts are the same in memory, and torch would go on in NCHW; only the strides tell.
-            height, width = images.shape[2:]
-            return images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
         return images.contiguous(memory_format=self.memory_format)
 
     def steps_in(self, epoch: int) -> int:

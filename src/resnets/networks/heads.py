@@ -11,7 +11,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from .layers import ADAPTIVE_AVERAGE_POOLS, ConvNormReLU, convolution, normalization
+from .layers import ConvNormReLU, convolution, normalization
 from .spec import NetworkSpec
 
 
@@ -21,8 +21,6 @@ class ClassHead(nn.Module):
     def __init__(self, spec: NetworkSpec, channels: int) -> None:
         super().__init__()
         self.positions = tuple(range(2, 2 + spec.dims))
-        # Not x.mean: its gradient is an expanded view, which the ReLU before it then reads slowly.
-        self.pool = ADAPTIVE_AVERAGE_POOLS[spec.dims](1)
         self.dropout = nn.Dropout(spec.head_dropout)
         self.fc = nn.Linear(channels, spec.num_classes) if spec.num_classes else nn.Identity()
 

@@ -18,7 +18,6 @@ from ..data.pruning import LossPruning
 from ..data.resident import Before, Behind, ResidentLoader
 from ..networks import Network, NetworkSpec, build, get_spec
 from .averaging import ExponentialAverage
-from .cpu import use_faster_layers
 from .optimizers import build_optimizer
 from .recipe import Recipe
 from .step import TrainingStep
@@ -142,8 +141,6 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         network = network.to(memory_format=torch.channels_last)
     network.classes, network.preprocessing = images.classes, preprocessing
     try_picture(network, preprocessing, device)
-    if device.type == "cpu" and not recipe.compile:
-        use_faster_layers(network)
     average = None
     if recipe.averaging.decay:
         average = ExponentialAverage(recipe.averaging, network, copy.deepcopy(network))
