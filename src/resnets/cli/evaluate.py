@@ -45,6 +45,7 @@ def run(arguments: list[str]) -> int:
 
     keep_large_buffers()
     from ..data.datasets import load
+    from ..data.order import EpochOrder
     from ..data.resident import ResidentLoader
     from ..training.evaluate import evaluate
     from ..training.session import choose_device
@@ -61,7 +62,8 @@ def run(arguments: list[str]) -> int:
     arrays = load(name, options.split, options.data_folder, report=messages().print)
     if arrays.classes != network.classes:
         raise ValueError(f"the model's classes are not those of {name}: it knows {', '.join(network.classes or ())}")
-    loader = ResidentLoader(arrays.images.to(device), arrays.labels.to(device), network.preprocessing, options.batch_size)
+    order = EpochOrder(len(arrays), options.batch_size, seed=0, drop_last=False)
+    loader = ResidentLoader(arrays.images.to(device), arrays.labels.to(device), network.preprocessing, order)
     network = network.to(memory_format=loader.memory_format)
     flips = settings.get("flips", False) if options.flips is None else options.flips
     precision = options.precision or settings.get("precision", "fp32")

@@ -45,11 +45,11 @@ class LossPruning:
 
         The candidates are the pictures whose loss is below the mean, but so many at least that no more than MOST of them go.
         """
-        count = len(order)
-        below = int((self.at_start < self.at_start.mean()).sum())
+        count, losses = len(order), self.at_start.to(order.device)
+        below = int((losses < losses.mean()).sum())
         num_candidates = min(count, max(below, math.ceil(self.left_out / MOST)))
-        candidates = self.at_start.argsort(stable=True)[:num_candidates]
-        gone = candidates[torch.randperm(num_candidates, generator=generator)[: self.left_out].to(order.device)]
+        candidates = losses.argsort(stable=True)[:num_candidates]
+        gone = candidates[torch.randperm(num_candidates, generator=generator)[: self.left_out]]
         stays = torch.ones(count, dtype=torch.bool, device=order.device)
         stays[gone] = False
         weights = torch.ones(count, device=order.device)

@@ -1,6 +1,6 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped, as plain tensors and values.
 
-A checkpoint loads with `torch.load(weights_only=True)`, so that opening one never runs code.
+Random states are not among them: every draw follows from the recipe's seed and the position (see `data.draws`). A checkpoint loads with `torch.load(weights_only=True)`, so that opening one never runs code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from ..files import atomic
 from .session import Session
 
-FORMAT = "resnets checkpoint 1"
+FORMAT = "resnets checkpoint 2"
 
 
 @dataclass
@@ -44,10 +44,7 @@ def save_checkpoint(path: Path, session: Session, position: Position) -> None:
         "optimizer": session.step.optimizer.state_dict(),
         "average": average.average.state_dict() if average is not None else None,
         "average_started": average.started if average is not None else False,
-        "pruning": session.training.pruning.state_dict() if session.training.pruning is not None else None,
-        "generator": session.generator.get_state(),
-        "torch_generator": torch.get_rng_state(),
-        "cuda_generators": torch.cuda.get_rng_state_all() if session.device.type == "cuda" else [],
+        "pruning": session.training.order.pruning.state_dict() if session.training.order.pruning is not None else None,
         "position": vars(position),
     }
     with atomic(path) as file:
@@ -80,10 +77,6 @@ def load_checkpoint(path: Path, session: Session) -> Position:
     if session.average is not None:
         session.average.average.load_state_dict(content["average"])
         session.average.started = content["average_started"]
-    if session.training.pruning is not None:
-        session.training.pruning.load_state_dict(content["pruning"])
-    session.generator.set_state(content["generator"])
-    torch.set_rng_state(content["torch_generator"])
-    if content["cuda_generators"] and session.device.type == "cuda":
-        torch.cuda.set_rng_state_all(content["cuda_generators"])
+    if session.training.order.pruning is not None:
+        session.training.order.pruning.load_state_dict(content["pruning"])
     return Position(**content["position"])

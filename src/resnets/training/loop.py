@@ -96,20 +96,24 @@ def train_loop(
         Interrupted: SIGINT or SIGTERM.
     """
     recipe, total, loader = session.recipe, session.total_steps, session.training
+    order = loader.order
     saved = begun = time.perf_counter()
     paused, log = 0.0, Log()
     session.network.train()
     with stop_on_signals() as stop:
         while position.step < total:
-            epoch, first = loader.place(position.step)
-            per_epoch = loader.steps_in(epoch)
-            for done, batch in enumerate(loader.epoch(recipe.seed, epoch, first), first + 1):
-                images, targets = session.mix(batch.images, batch.labels)
+            epoch, first = order.place(position.step)
+            per_epoch = order.steps_in(epoch)
+            for done, batch in enumerate(loader.epoch(epoch, first), first + 1):
+                images, targets = session.mix(batch)
                 number, progress = position.step + 1, (position.step + 0.5) / total
                 factor = learning_rate_factor(recipe.schedule, progress)
-                result = session.step(images, targets, batch.weights, step=number, progress=progress, factor=factor)
-                if loader.pruning is not None:
-                    loader.pruning.record(batch.indices, result.losses)
+                session.seed_step(number)
+                result = session.step(
+                    images, targets, batch.weights, total=batch.total, step=number, progress=progress, factor=factor
+                )
+                if order.pruning is not None:
+                    order.pruning.record(batch.indices, result.losses)
                 position.step, position.seconds = number, time.perf_counter() - started
                 log.add(result, len(images))
                 event = {"step": number, "steps": total, "epoch": epoch + done / per_epoch, "time": position.seconds}
@@ -143,4 +147,4 @@ def due(every: int, epoch: int) -> bool:
 def evaluate_session(session: Session) -> EvaluationResult:
     """Evaluates the session's network as its recipe says."""
     settings = session.recipe.evaluation
-    return evaluate(session.evaluated, session.evaluation.in_order(), precision=settings.precision, flips=settings.flips)
+    return evaluate(session.evaluated, session.feed.evaluation.in_order(), precision=settings.precision, flips=settings.flips)

@@ -136,7 +136,7 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
 
     def write_model(path: Path, metrics: dict[str, Any]) -> None:
         provenance = {"network": recipe.network, "recipe": recipe.model_dump(mode="json"), "environment": describe_environment()}
-        measured = {**metrics, "measured_on": session.evaluated_on}
+        measured = {**metrics, "measured_on": session.feed.evaluated_on}
         save_model(
             session.evaluated, path, ModelDescription(session.spec, session.classes, session.preprocessing, measured, provenance)
         )
@@ -157,12 +157,13 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         raise Interrupted(f"{stop}; nothing is lost, go on with: resnets train --resume {run.path}") from None
     save_checkpoint(run.checkpoint, session, position)
     result = evaluate_session(session)
-    epoch, done_in_epoch = session.training.place(position.step)
-    epochs = epoch + done_in_epoch / session.training.steps_in(epoch)
+    order = session.training.order
+    epoch, done_in_epoch = order.place(position.step)
+    epochs = epoch + done_in_epoch / order.steps_in(epoch)
     evaluated(result, epochs)
     summary = result.summary(session.classes)
     write_model(run.model, summary)
-    pace = (position.step - first_step) * session.training.batch_size / max(seconds, 1e-9)
+    pace = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
     done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
     run.log({**done, "directory": str(run.path), "model_path": str(run.model)})
@@ -179,8 +180,8 @@ def describe_session(session: Session) -> dict[str, Any]:
     return {
         "network": session.recipe.network,
         "parameters": sum(p.numel() for p in session.network.parameters()),
-        "training_images": len(session.training.images),
-        "evaluated_on": session.evaluated_on,
+        "training_images": len(session.training),
+        "evaluated_on": session.feed.evaluated_on,
         "steps": session.total_steps,
         "epochs": session.recipe.epochs,
         "device": str(session.device),

@@ -5,22 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data import augmentation
-from ..data.datasets import DATASETS, load, split_holdout
+from ..data.draws import seed_for
+from ..data.loader import Batch, Loader
+from ..data.order import Share
 from ..data.preprocessing import Preprocessing
-from ..data.pruning import LossPruning
-from ..data.resident import Before, Behind, ResidentLoader
 from ..networks import Network, NetworkSpec, build, get_spec
 from .averaging import ExponentialAverage
+from .feed import Feed, open_feed
 from .optimizers import build_optimizer
 from .recipe import Recipe
 from .step import TrainingStep
+
+_INSIDE_THE_NETWORK = 3
+"""Purpose of the seeds of dropout and stochastic depth, see `data.order`."""
 
 
 @dataclass
@@ -29,23 +32,33 @@ class Session:
 
     recipe: Recipe
     spec: NetworkSpec
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
+    feed: Feed
     device: torch.device
     network: Network
     average: ExponentialAverage | None
     step: TrainingStep
-    training: ResidentLoader
-    evaluation: ResidentLoader
-    evaluated_on: str
-    """Which pictures evaluation sees, in words."""
-    generator: Generator
-    """Draws all augmentation."""
+    share: Share = Share()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the logits' order."""
+        return self.feed.classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What makes a picture the network's input."""
+        return self.feed.preprocessing
+
+    @property
+    def training(self) -> Loader:
+        """The pictures to learn from."""
+        return self.feed.training
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
-        steps = self.training.steps_in(0) + (self.recipe.epochs - 1) * self.training.steps_in(1)
+        order = self.training.order
+        steps = order.steps_in(0) + (self.recipe.epochs - 1) * order.steps_in(1)
         return min(steps, self.recipe.max_steps or steps)
 
     @property
@@ -53,18 +66,22 @@ class Session:
         """The network that is evaluated and saved: the average, once there is one."""
         return self.average.average if self.average is not None and self.average.started else self.network  # type: ignore[return-value]
 
-    def mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixup or cutmix of a batch, where the recipe asks for one; targets are then (B, K) shares."""
-        changes = self.recipe.augmentation
+    def mix(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The batch's images and targets, by mixup or cutmix where the recipe asks for one; targets are then (b, K) shares."""
+        changes, images, labels = self.recipe.augmentation, batch.images, batch.labels
         kinds = [
             (mix, alpha) for mix, alpha in ((augmentation.mixup, changes.mixup), (augmentation.cutmix, changes.cutmix)) if alpha
         ]
         if not kinds:
             return images, labels
-        chosen = int(torch.randint(len(kinds), (), generator=self.generator)) if len(kinds) > 1 else 0
-        mix, alpha = kinds[chosen]
+        mix, alpha = kinds[int(batch.draws.shared()) % len(kinds)]
         targets = functional.one_hot(labels, self.spec.num_classes).float()
-        return mix(images, targets, alpha, self.generator)
+        return mix(images, targets, alpha, batch.draws)
+
+    def seed_step(self, number: int) -> None:
+        """Seeds what the network itself draws in step `number` (dropout, stochastic depth): it follows from the run's seed, the
+        step and this process's rank alone, so that there is no random state to save."""
+        torch.manual_seed(seed_for(self.recipe.seed, _INSIDE_THE_NETWORK, number, self.share.rank))
 
 
 def choose_device(name: str) -> torch.device:
@@ -83,11 +100,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def network_spec(recipe: Recipe) -> NetworkSpec:
+def network_spec(recipe: Recipe, feed: Feed) -> NetworkSpec:
     """The recipe's network, fitted to its data's channels, classes and picture size."""
-    info = DATASETS[recipe.data]
-    size = recipe.image_size or info.size
-    return get_spec(recipe.network, in_channels=info.channels, num_classes=len(info.classes), input_size=size)
+    seen = feed.preprocessing
+    return get_spec(recipe.network, in_channels=seen.channels, num_classes=len(feed.classes), input_size=seen.size)
 
 
 def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
@@ -102,45 +118,19 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         raise ValueError(f"cuda_graphs needs an NVIDIA GPU, but the run is on {device}; leave it off")
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    generator = Generator().manual_seed(recipe.seed)
     torch.backends.cudnn.benchmark = not recipe.deterministic
     torch.use_deterministic_algorithms(recipe.deterministic)
     torch.set_float32_matmul_precision("highest" if recipe.deterministic else "high")
 
-    images = load(recipe.data, "train", recipe.data_folder, report=report)
-    if recipe.holdout:
-        images, held_out = split_holdout(images, recipe.holdout, seed=0)
-        evaluated_on = f"{len(held_out.images):,} pictures held out of the training set"
-    else:
-        held_out = load(recipe.data, "test", recipe.data_folder, report=report)
-        evaluated_on = f"the test set ({len(held_out.images):,} pictures)"
-    info = DATASETS[recipe.data]
-    preprocessing = Preprocessing(
-        size=recipe.image_size or info.size,
-        channels=info.channels,
-        mean=info.mean if recipe.normalize else (),
-        std=info.std if recipe.normalize else (),
-    )
-    resident = partial(ResidentLoader, preprocessing=preprocessing, channels_last=recipe.channels_last)
-    training = resident(
-        images.images.to(device),
-        images.labels.to(device),
-        batch_size=recipe.batch_size,
-        augment=augmentations(recipe, info.horizontal_flip, generator),
-        pruning=LossPruning(len(images.images), recipe.pruning, device) if recipe.pruning else None,
-        drop_last=recipe.drop_last,
-    )
-    evaluation = resident(held_out.images.to(device), held_out.labels.to(device), batch_size=recipe.evaluation.batch_size)
-    if training.batch_size % recipe.accumulation:
-        raise ValueError(f"the batch of {training.batch_size} cannot be cut into accumulation={recipe.accumulation} equal parts")
-
-    spec = network_spec(recipe)
+    share = Share()
+    feed = open_feed(recipe, device, share, report)
+    torch.manual_seed(recipe.seed)  # the initial weights depend on nothing that the data may have drawn
+    spec = network_spec(recipe, feed)
     network = build(spec).to(device)
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    network.classes, network.preprocessing = images.classes, preprocessing
-    try_picture(network, preprocessing, device)
+    network.classes, network.preprocessing = feed.classes, feed.preprocessing
+    try_picture(network, feed.preprocessing, device)
     average = None
     if recipe.averaging.decay:
         average = ExponentialAverage(recipe.averaging, network, copy.deepcopy(network))
@@ -153,9 +143,7 @@ def open_session(recipe: Recipe, report: Callable[[str], None]) -> Session:
         clip_norm=recipe.clip_norm,
         average=average,
     )
-    return Session(
-        recipe, spec, images.classes, preprocessing, device, network, average, step, training, evaluation, evaluated_on, generator
-    )
+    return Session(recipe, spec, feed, device, network, average, step, share)
 
 
 def try_picture(network: Network, preprocessing: Preprocessing, device: torch.device) -> None:
@@ -180,23 +168,3 @@ def compiled(network: Network, recipe: Recipe) -> nn.Module:
     if recipe.compile:
         return torch.compile(network, mode="reduce-overhead" if recipe.cuda_graphs else None)  # type: ignore[return-value]
     return torch.compile(network, backend="cudagraphs") if recipe.cuda_graphs else network  # type: ignore[return-value]
-
-
-def augmentations(recipe: Recipe, flip_keeps_class: bool, generator: Generator) -> tuple[Before, Behind]:
-    """The recipe's changes of the raw and of the normalised batch, each drawing from `generator`."""
-    settings = recipe.augmentation
-    flip = settings.horizontal_flip or ("random" if flip_keeps_class else "off")
-
-    def before(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        if settings.crop_padding:
-            images = augmentation.random_crop(images, settings.crop_padding, settings.padding_mode, generator)
-        if flip == "random":
-            images = augmentation.random_horizontal_flip(images, generator)
-        elif flip == "alternate":
-            images = augmentation.alternating_horizontal_flip(images, indices, epoch, recipe.seed)
-        return images
-
-    def behind(images: Tensor) -> Tensor:
-        return augmentation.random_erasing(images, settings.erasing, generator) if settings.erasing else images
-
-    return before, behind

@@ -61,7 +61,15 @@ class TrainingStep:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
 
     def __call__(
-        self, images: Tensor, targets: Tensor, weights: Tensor | None = None, *, step: int, progress: float, factor: float
+        self,
+        images: Tensor,
+        targets: Tensor,
+        weights: Tensor | None = None,
+        *,
+        total: int | None = None,
+        step: int,
+        progress: float,
+        factor: float,
     ) -> StepResult:
         """Makes step number `step` (from 1) at `progress` in [0, 1], with the learning rates at `factor` of their peaks.
 
@@ -69,6 +77,7 @@ class TrainingStep:
             images: (B, C, H, W), float32.
             targets: (B,) int64 classes, or (B, K) float32 shares.
             weights: (B,) float32, how much each picture's loss counts, or None.
+            total: what the sum of losses is divided by; None for B.
 
         Raises:
             Diverged: the loss is not finite (on a GPU found at the next logged step, so that no step waits for it).
@@ -76,14 +85,14 @@ class TrainingStep:
         set_learning_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         losses, correct = [], []
-        size = len(images) // self.accumulation
-        for rows in (slice(i * size, (i + 1) * size) for i in range(self.accumulation)):
+        total, parts = total or len(images), self.accumulation
+        for rows in (slice(len(images) * i // parts, len(images) * (i + 1) // parts) for i in range(parts)):
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 logits = self.network(images[rows])
             wanted = targets[rows]
             loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing, reduction="none")
             counted = loss if weights is None else loss * weights[rows]
-            (counted.mean() / self.accumulation).backward()  # type: ignore[no-untyped-call]
+            (counted.sum() / total).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             classes = wanted if wanted.dim() == 1 else wanted.argmax(1)
             correct.append((logits.detach().argmax(1) == classes).sum())

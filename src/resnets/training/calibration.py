@@ -1,0 +1,90 @@
+"""Calibration: whether a network that says 90 % is right nine times in ten (Guo et al. 2017, 1706.04599).
+
+Legend: N pictures, M bins of equal width over confidences in [0, 1]; bin m holds confidences in ((m - 1) / M, m / M].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The pictures whose confidence lies between two edges."""
+
+    low: float
+    """Lower edge, not part of the bin (but 0 is of the first)."""
+    high: float
+    num_images: int
+    accuracy: float | None
+    """Share of them that were right; None where there are none."""
+    confidence: float | None
+    """Their mean confidence; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Confidences against what came true."""
+
+    bins: tuple[CalibrationBin, ...]
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return sum(part.num_images for part in self.bins)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: sum over the bins of |accuracy - confidence|, weighed by their shares of the pictures (eq. 3)."""
+        return sum(part.num_images * abs(part.accuracy - part.confidence) for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence of all pictures."""
+        return sum(part.num_images * part.confidence for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all pictures that were right."""
+        return sum(part.num_images * part.accuracy for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
+
+
+def _filled(bins: tuple[CalibrationBin, ...]) -> list[CalibrationBin]:
+    return [part for part in bins if part.num_images]
+
+
+def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Calibration:
+    """Puts pictures into bins by the probability of the class that each was taken for.
+
+    Args:
+        confidences: (N,), floating point in [0, 1].
+        correct: (N,), bool: whether that class was right.
+        num_bins: M.
+
+    Raises:
+        ValueError: no pictures, not one `correct` for each confidence, or a confidence that is no probability.
+    """
+    if not len(confidences) or confidences.shape != correct.shape:
+        raise ValueError(f"{len(confidences)} confidences and {len(correct)} answers: calibration needs as many of both, and some")
+    values = confidences.double().cpu()
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise ValueError("a confidence must be a probability from 0 to 1, but one is not, or is not a number")
+    places = torch.bucketize(values, torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)[1:-1])
+    counts = torch.bincount(places, minlength=num_bins)
+    right = torch.bincount(places, correct.double().cpu(), num_bins)
+    said = torch.bincount(places, values, num_bins)
+    return Calibration(
+        tuple(
+            CalibrationBin(
+                m / num_bins,
+                (m + 1) / num_bins,
+                count,
+                float(right[m]) / count if count else None,
+                float(said[m]) / count if count else None,
+            )
+            for m, count in enumerate(counts.tolist())
+        )
+    )
