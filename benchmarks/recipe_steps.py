@@ -32,7 +32,7 @@ def main() -> None:
 
     session = open_session(get_recipe(options.recipe, data_folder=options.folder, device=options.device), report=lambda _: None)
     started, images_seen = 0.0, 0
-    for step, batch in enumerate(session.training.epoch(0, 0)):
+    for step, batch in enumerate(session.training.epoch(0)):
         if step == WARM_UP_STEPS:
             _wait(session.device.type)
             started, images_seen = time.perf_counter(), 0

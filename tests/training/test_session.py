@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from resnets.data.resident import ResidentLoader
 from resnets.training import session as session_module
 from resnets.training.checkpoint import Position
 from resnets.training.loop import train_loop
 from resnets.training.recipe import Recipe
-from resnets.training.session import choose_device, network_spec, open_session
+from resnets.training.session import choose_device, open_session
 
 
 def quiet(message: str) -> None:
@@ -17,15 +18,16 @@ def quiet(message: str) -> None:
 
 
 def test_the_network_fits_the_data() -> None:
-    spec = network_spec(Recipe(data="digits", network="resnet18"))
-    assert (spec.in_channels, spec.num_classes, spec.input_size) == (1, 10, 8)
-    assert network_spec(Recipe(data="fashion-mnist", image_size=96)).input_size == 96
+    session = open_session(Recipe(data="digits", network="cifar-resnet8:width=16", image_size=12), quiet)
+    assert (session.spec.in_channels, session.spec.num_classes, session.spec.input_size) == (1, 10, 12)
 
 
 def test_one_preprocessing_serves_training_and_evaluation(small_recipe: Recipe) -> None:
     session = open_session(small_recipe.updated(image_size=12), quiet)
-    assert session.training.preprocessing is session.evaluation.preprocessing is session.preprocessing
-    images = next(session.training.epoch(0, 0)).images
+    assert isinstance(session.training, ResidentLoader)
+    assert isinstance(session.feed.evaluation, ResidentLoader)
+    assert session.training.preprocessing is session.feed.evaluation.preprocessing is session.preprocessing
+    images = next(session.training.epoch(0)).images
     assert images.shape == (64, 1, 12, 12)
     assert abs(float(images.mean())) < 0.15
     assert open_session(small_recipe.updated(normalize=False), quiet).preprocessing.mean == ()
@@ -33,19 +35,20 @@ def test_one_preprocessing_serves_training_and_evaluation(small_recipe: Recipe) 
 
 def test_a_holdout_takes_the_test_sets_place(small_recipe: Recipe) -> None:
     session = open_session(small_recipe.updated(holdout=0.2), quiet)
-    assert len(session.evaluation.images) == 287  # of 1,437
-    assert len(session.training.images) == 1150
-    assert "held out of the training set" in session.evaluated_on
+    assert len(session.feed.evaluation) == 287  # of 1,437
+    assert len(session.training) == 1150
+    assert "held out of the training set" in session.feed.evaluated_on
 
 
 def test_flips_follow_the_data_set(small_recipe: Recipe) -> None:
     """Digits are not mirrored unless the recipe says so."""
     plain = open_session(small_recipe.updated(augmentation={"crop_padding": 0}), quiet)
-    images = next(plain.training.epoch(0, 0)).images
+    images = next(plain.training.epoch(0)).images
+    assert isinstance(plain.training, ResidentLoader)
     unchanged = {tuple(image.flatten().tolist()) for image in plain.preprocessing(plain.training.images)}
     assert all(tuple(image.flatten().tolist()) in unchanged for image in images)
     flipped = open_session(small_recipe.updated(augmentation={"crop_padding": 0, "horizontal_flip": "random"}), quiet)
-    images = next(flipped.training.epoch(0, 0)).images
+    images = next(flipped.training.epoch(0)).images
     mirrored = sum(tuple(image.flatten().tolist()) not in unchanged for image in images)
     assert 10 < mirrored < 54
 
