@@ -6,12 +6,12 @@ import torch
 
 from resnets.data.draws import Draws
 from resnets.data.loader import Batch
-from resnets.data.order import EpochOrder, Share
+from resnets.data.order import WHOLE, EpochOrder, Share
 from resnets.data.preprocessing import Preprocessing
 from resnets.data.resident import ResidentLoader
 
 
-def loader(count: int = 10, batch_size: int = 3, share: Share = Share(), **options: Any) -> ResidentLoader:
+def loader(count: int = 10, batch_size: int = 3, share: Share = WHOLE, **options: Any) -> ResidentLoader:
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
     order = EpochOrder(count, batch_size, seed=0, drop_last=True, share=share)
     return ResidentLoader(images, torch.arange(count), Preprocessing(size=4, channels=1), order, **options)

@@ -1,6 +1,7 @@
 """The training step: each stage alone, against plain PyTorch."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 import resnets
 from resnets.training.averaging import ExponentialAverage
+from resnets.training.losses import cross_entropy
 from resnets.training.recipe import Averaging
 from resnets.training.step import Diverged, TrainingStep
 
@@ -67,7 +69,9 @@ def test_label_smoothing_by_hand(batch: tuple[Tensor, Tensor]) -> None:
         log_shares = network(batch[0]).log_softmax(1)
         targets = 0.9 * nn.functional.one_hot(batch[1], 10) + 0.1 / 10
         expected = float(-(targets * log_shares).sum(1).mean())
-    assert once(TrainingStep(network, optimizer, label_smoothing=0.1), batch) == pytest.approx(expected, rel=1e-5)
+    assert once(TrainingStep(network, optimizer, loss=partial(cross_entropy, label_smoothing=0.1)), batch) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_soft_targets_count_by_their_largest_share(batch: tuple[Tensor, Tensor]) -> None:

@@ -30,6 +30,10 @@ class Share:
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
 
+WHOLE = Share()
+"""The share of a process that trains alone: everything."""
+
+
 @dataclass(frozen=True)
 class StepPlan:
     """What one step takes."""
@@ -69,7 +73,7 @@ class EpochOrder:
         pruning: LossPruning | None = None,
         probabilities: Tensor | None = None,
         repeats: int = 1,
-        share: Share = Share(),
+        share: Share = WHOLE,
     ) -> None:
         if count == 0:
             raise ValueError("the data set holds no pictures")

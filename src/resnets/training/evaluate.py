@@ -5,13 +5,15 @@ Legend: N pictures, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .distributed import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,18 @@ class EvaluationResult:
 
 @torch.inference_mode()
 def evaluate(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: str = "fp32", flips: bool = False
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    precision: str = "fp32",
+    flips: bool = False,
+    observe: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+    world: World = ALONE,
 ) -> EvaluationResult:
     """Evaluates `network` on batches of (images (B, C, H, W) float32, labels (B,) int64); it is left in the mode it was in.
 
-    With `flips` the logits of a picture and its mirror image are averaged.
+    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch's images, labels and logits
+    (B, K), float32. Several processes bring a part of the pictures each and all get the result for all of them.
 
     Raises:
         ValueError: no pictures, or a label outside the network's classes.
@@ -80,10 +89,18 @@ def evaluate(
             confusion = torch.zeros(num_classes * num_classes, dtype=torch.long, device=logits.device)
         confusion += torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        if observe is not None:
+            observe(images, labels, logits)
         if num_classes > 5:
             top5 += int((logits.topk(5).indices == labels[:, None]).sum())
         count += len(labels)
     network.train(was_training)
+    if world.size > 1:
+        # A process whose part is empty does not know the number of classes yet.
+        length = int(world.gathered(torch.tensor([len(confusion)])).max())
+        confusion = world.sum(confusion.cpu() if len(confusion) else torch.zeros(length, dtype=torch.long))
+        count, top5 = (int(value) for value in world.sum(torch.tensor([count, top5])))
+        loss = float(world.sum(torch.tensor([loss], dtype=torch.float64)))
     if not count:
         raise ValueError("there are no pictures to evaluate on")
     size = round(len(confusion) ** 0.5)

@@ -12,11 +12,14 @@ from typing import Any
 
 import torch
 
+from ..data.loader import Batch
 from .checkpoint import Position
+from .distributed import World
+from .early_stopping import end_of_patience, judge
 from .evaluate import EvaluationResult, evaluate
 from .schedules import learning_rate_factor
 from .session import Session
-from .step import StepResult, check_finite
+from .step import StepResult
 
 Listener = Callable[[dict[str, Any]], None]
 """Takes each event of a run: a dict with "event" and its values."""
@@ -66,77 +69,98 @@ class Log:
     since: float = field(default_factory=time.perf_counter)
 
     def add(self, result: StepResult, images: int) -> None:
-        self.losses.append(result.loss)
+        self.losses.append(result.loss * images)
         self.correct.append(result.correct)
         self.images += images
 
-    def line(self) -> dict[str, float]:
-        """Mean loss, accuracy and pace since the last line."""
-        loss, correct = torch.stack(self.losses).mean(), torch.stack(self.correct).sum()
-        values = {"loss": float(loss), "accuracy": int(correct) / self.images}
-        return {**values, "images_per_second": self.images / (time.perf_counter() - self.since)}
+    def line(self, world: World) -> dict[str, float]:
+        """Mean loss, accuracy and pace of all processes since the last line."""
+        sums = torch.stack([torch.stack(self.losses).sum().double(), torch.stack(self.correct).sum().double()]).cpu()
+        sums = torch.cat([sums, torch.tensor([self.images], dtype=torch.float64)])
+        loss, correct, images = world.sum(sums).tolist()
+        return {
+            "loss": loss / images,
+            "accuracy": correct / images,
+            "images_per_second": images / (time.perf_counter() - self.since),
+        }
 
 
 def train_loop(
     session: Session,
     position: Position,
     listen: Listener,
-    save: Callable[[Position], None],
+    save: Callable[[Position, bool], None],
     evaluated: Callable[[EvaluationResult, int], None],
     started: float,
 ) -> float:
     """Trains from `position` to the recipe's last step, and says how many seconds the steps took, without evaluations and
     checkpoints; `position` is kept up to date.
 
-    `save` is called with the position every `checkpoint_every` seconds and before a stop, `evaluated` with each evaluation in
-    between and its epoch; `started` is the `time.perf_counter()` from which training seconds count.
+    `save` is called with the position every `checkpoint_every` seconds or `checkpoint_steps` steps, and before a stop with True,
+    `evaluated` with each evaluation in between and its epoch; `started` is the `time.perf_counter()` from which training seconds count.
 
     Raises:
-        Diverged: a loss that is not finite.
+        Diverged: a loss or gradient that is not finite.
         Interrupted: SIGINT or SIGTERM.
     """
     recipe, total, loader = session.recipe, session.total_steps, session.training
-    order = loader.order
+    order, world = loader.order, session.world
     saved = begun = time.perf_counter()
     paused, log = 0.0, Log()
     session.network.train()
     with stop_on_signals() as stop:
-        while position.step < total:
+        while position.step < total and end_of_patience(recipe.early_stopping, position) is None:
             epoch, first = order.place(position.step)
             per_epoch = order.steps_in(epoch)
             for done, batch in enumerate(loader.epoch(epoch, first), first + 1):
-                images, targets = session.mix(batch)
-                number, progress = position.step + 1, (position.step + 0.5) / total
-                factor = learning_rate_factor(recipe.schedule, progress)
-                session.seed_step(number)
-                result = session.step(
-                    images, targets, batch.weights, total=batch.total, step=number, progress=progress, factor=factor
-                )
-                if order.pruning is not None:
-                    order.pruning.record(batch.indices, result.losses)
+                number = position.step + 1
+                result, factor = make_step(session, batch, number)
                 position.step, position.seconds = number, time.perf_counter() - started
-                log.add(result, len(images))
+                log.add(result, len(batch.images))
                 event = {"step": number, "steps": total, "epoch": epoch + done / per_epoch, "time": position.seconds}
                 if number % recipe.log_every == 0 or number == total:
-                    check_finite(log.losses[-1], number)
-                    listen({"event": "step", **event, **log.line(), "learning_rate": factor * recipe.optimizer.learning_rate})
+                    session.step.check()
+                    listen({"event": "step", **event, **log.line(world), "learning_rate": factor * recipe.optimizer.learning_rate})
                     log = Log()
                 else:
                     listen({"event": "progress", **event})
                 pause = time.perf_counter()
                 if done == per_epoch and number < total and due(recipe.evaluation.every, epoch + 1):
-                    evaluated(evaluate_session(session), epoch + 1)
+                    found = evaluate_session(session)
+                    evaluated(found, epoch + 1)
+                    judge(recipe.early_stopping, position, found)
                     log = Log()
-                if stop.requested or time.perf_counter() - saved > recipe.checkpoint_every:
-                    save(position)
+                ending = end_of_patience(recipe.early_stopping, position)
+                stopping = world.any(stop.requested)
+                late = time.perf_counter() - saved > recipe.checkpoint_every
+                if stopping or late or (recipe.checkpoint_steps and number % recipe.checkpoint_steps == 0):
+                    session.step.check()
+                    save(position, stopping)
                     saved = time.perf_counter()
-                if stop.requested:
+                if stopping:
                     raise Interrupted(f"stopped behind step {number} of {total}")
                 paused += time.perf_counter() - pause
+                if ending is not None:
+                    listen({"event": "stopped", **event, "message": ending})
+                    break
                 if number == total:
                     position.seconds = time.perf_counter() - started  # the last line has waited for the device
                     break
     return time.perf_counter() - begun - paused
+
+
+def make_step(session: Session, batch: Batch, number: int) -> tuple[StepResult, float]:
+    """Step `number` (from 1) of the run on its batch, and the factor on the learning rates; raises `Diverged` as the step does."""
+    images, targets = session.mix(batch)
+    progress = (number - 0.5) / session.total_steps
+    factor = learning_rate_factor(session.recipe.schedule, progress)
+    session.learners.at(progress)
+    session.seed_step(number)
+    weights = session.weights(batch, targets)
+    result = session.step(images, targets, weights, total=batch.total, step=number, progress=progress, factor=factor)
+    if (pruning := session.training.order.pruning) is not None:
+        pruning.record(session.world.gathered(batch.indices), session.world.gathered(result.losses))
+    return result, factor
 
 
 def due(every: int, epoch: int) -> bool:
@@ -147,4 +171,11 @@ def due(every: int, epoch: int) -> bool:
 def evaluate_session(session: Session) -> EvaluationResult:
     """Evaluates the session's network as its recipe says."""
     settings = session.recipe.evaluation
-    return evaluate(session.evaluated, session.feed.evaluation.in_order(), precision=settings.precision, flips=settings.flips)
+    session.world.share_buffers(session.evaluated)
+    return evaluate(
+        session.evaluated,
+        session.feed.evaluation.in_order(),
+        precision=settings.precision,
+        flips=settings.flips,
+        world=session.world,
+    )

@@ -2,17 +2,20 @@
 
 recipe.yaml        all fields; `resnets train --recipe recipe.yaml` repeats the run
 metrics.jsonl      one object a line, with step, epoch and time
-checkpoint.pt      everything needed to go on
+checkpoint.pt      everything needed to go on; checkpoint-previous.pt is the one before
+black-box.json     after a loss or gradient that was not finite: what the step saw (black-box.pt: the state before it)
 model.safetensors  the network at the end, with classes and preprocessing
 best.safetensors   the network at its best evaluation
+initial.safetensors  what pretrained weights became before the first step, where the run began from some
 report.html        curves, tables and environment on one page
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,12 +23,16 @@ from typing import Any
 
 from ..files import write_atomically
 from ..weights.model_file import ModelDescription, save_model
-from .checkpoint import Position, load_checkpoint, save_checkpoint
+from .black_box import open_black_box, write_black_box
+from .checkpoint import Position, load_newest, previous, save_checkpoint
+from .distributed import joined
 from .environment import describe_environment
 from .evaluate import EvaluationResult
 from .loop import Interrupted, Listener, evaluate_session, train_loop
+from .recalibration import recalibrate
 from .recipe import Recipe, read_recipe
 from .session import Session, open_session
+from .step import Diverged
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class RunDirectory:
         self.recipe, self.metrics = path / "recipe.yaml", path / "metrics.jsonl"
         self.checkpoint, self.report = path / "checkpoint.pt", path / "report.html"
         self.model, self.best = path / "model.safetensors", path / "best.safetensors"
+        self.initial = path / "initial.safetensors"
 
     @classmethod
     def create(cls, recipe: Recipe) -> RunDirectory:
@@ -69,6 +77,21 @@ class RunDirectory:
                 path.rmdir()
             raise type(error)(error.errno, f"cannot make the run directory {path}: {error.strerror or error}") from None
         return run
+
+    def read_recipe(self) -> Recipe:
+        """The run's recipe, whose output is this directory wherever it lies now.
+
+        Raises:
+            ValueError: this is no run directory.
+        """
+        if not self.recipe.is_file():
+            raise ValueError(f"{self.path} is no run directory: it holds no recipe.yaml")
+        return read_recipe(self.recipe).updated(output=self.path)
+
+    def clean(self) -> None:
+        """Takes away what a killed process left half written."""
+        for leftover in (*self.path.glob(".*.part"), self.checkpoint.with_stem("checkpoint-next")):
+            leftover.unlink(missing_ok=True)
 
     def events(self) -> list[dict[str, Any]]:
         """The logged lines; a line cut short by a crash ends them."""
@@ -93,32 +116,69 @@ class RunDirectory:
 
 
 def train(recipe: Recipe, listeners: Iterable[Listener] = ()) -> Run:
-    """Carries out `recipe` in a new run directory.
+    """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the first writes and speaks.
 
     Raises:
         ValueError: the recipe asks for what cannot be had.
         OSError: data or run directory cannot be read or written.
-        Diverged: the loss is no longer finite.
+        Diverged: the loss or the gradient is no longer finite; black-box.json in the run directory says where it began.
         Interrupted: a signal stopped the run; its message says how to go on.
     """
     started = time.perf_counter()
-    listeners = tuple(listeners)
-    session = open_session(recipe, lambda message: _tell(listeners, {"event": "message", "message": message}))
-    return _carry_out(session, RunDirectory.create(recipe), Position(), listeners, started)
+    with joined(recipe.device, recipe.distributed.timeout) as world:
+        told = tuple(listeners) if world.writes else ()
+        session = open_session(recipe, _reporter(told), world)
+        if restarted := world.from_first(_restarted(session.recipe)):
+            return _go_on(session, RunDirectory(restarted), told, started)
+        run = RunDirectory(world.from_first(RunDirectory.create(session.recipe).path if world.writes else None))
+        if recipe.weights is not None and world.writes:
+            save_model(session.network, run.initial, ModelDescription(session.spec, session.classes, session.preprocessing))
+        return _carry_out(session, run, Position(), told, started)
 
 
 def resume(directory: Path, listeners: Iterable[Listener] = ()) -> Run:
-    """Goes on with the run in `directory` from its checkpoint, exactly as if it had not stopped; raises as `train` does."""
+    """Goes on with the run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start where
+    it was stopped before its first checkpoint); raises as `train` does."""
     started = time.perf_counter()
-    listeners, run = tuple(listeners), RunDirectory(Path(directory))
-    if not run.recipe.is_file():
-        raise ValueError(f"{directory} is no run directory: it holds no recipe.yaml")
-    recipe = read_recipe(run.recipe).updated(output=run.path)
-    session = open_session(recipe, lambda message: _tell(listeners, {"event": "message", "message": message}))
-    position = load_checkpoint(run.checkpoint, session)
-    run.rewind(position.step)
-    _tell(listeners, {"event": "message", "message": f"going on behind step {position.step:,} of {session.total_steps:,}"})
+    run = RunDirectory(Path(directory))
+    recipe = run.read_recipe()
+    with joined(recipe.device, recipe.distributed.timeout) as world:
+        told = tuple(listeners) if world.writes else ()
+        # What pretrained weights became lies in the run, so that it needs them no more.
+        start = recipe.updated(weights=str(run.initial), network=recipe.network) if run.initial.is_file() else recipe
+        session = open_session(start, _reporter(told), world)
+        session.recipe = recipe
+        return _go_on(session, run, told, started)
+
+
+def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...], started: float) -> Run:
+    report = _reporter(listeners)
+    if run.checkpoint.is_file() or previous(run.checkpoint).is_file():
+        position = load_newest(run.checkpoint, session, report)
+        report(f"going on behind step {position.step:,} of {session.total_steps:,}")
+    else:
+        position = Position()
+        report("the run was stopped before its first checkpoint; it begins again")
+    if session.world.writes:
+        run.clean()
+        run.rewind(position.step)
     return _carry_out(session, run, position, listeners, started - position.seconds)
+
+
+def _restarted(recipe: Recipe) -> Path | None:
+    """The directory of this same job, where torchrun has started it anew because a process was lost: the recipe's output, or the
+    newest runs/NAME-k whose recipe is the same."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return None
+    if recipe.output is not None:
+        return recipe.output if RunDirectory(recipe.output).recipe.is_file() else None
+    made = [path for path in Path("runs").glob(f"{recipe.name}-*") if RunDirectory(path).recipe.is_file()]
+    same = [path for path in made if RunDirectory(path).read_recipe() == recipe.updated(output=path)]
+    return max(same, key=lambda path: RunDirectory(path).recipe.stat().st_mtime, default=None)
+
+
+def _reporter(listeners: tuple[Listener, ...]) -> Callable[[str], None]:
+    return lambda message: _tell(listeners, {"event": "message", "message": message})
 
 
 def _tell(listeners: Iterable[Listener], event: dict[str, Any]) -> None:
@@ -127,10 +187,10 @@ def _tell(listeners: Iterable[Listener], event: dict[str, Any]) -> None:
 
 
 def _carry_out(session: Session, run: RunDirectory, position: Position, listeners: tuple[Listener, ...], started: float) -> Run:
-    recipe = session.recipe
+    recipe, writes = session.recipe, session.world.writes
 
     def listen(event: dict[str, Any]) -> None:
-        if event["event"] not in ("progress", "message"):
+        if writes and event["event"] not in ("progress", "message"):
             run.log(event)
         _tell(listeners, event)
 
@@ -147,31 +207,50 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         listen({"event": "evaluation", **where, **{key: summary[key] for key in ("top1", "top5", "loss", "num_images")}})
         if position.best_top1 is None or result.top1 > position.best_top1:
             position.best_top1 = result.top1
-            write_model(run.best, summary)
+            if writes:
+                write_model(run.best, summary)
+
+    def save(at: Position, must: bool) -> None:
+        if not writes:
+            return
+        try:
+            save_checkpoint(run.checkpoint, session, at)
+        except OSError as error:
+            if must:
+                raise
+            _reporter(listeners)(f"{error}; training goes on, and the older checkpoint stays")
 
     _tell(listeners, {"event": "start", "directory": str(run.path), **describe_session(session)})
     first_step = position.step
     try:
-        seconds = train_loop(session, position, listen, lambda at: save_checkpoint(run.checkpoint, session, at), evaluated, started)
+        seconds = train_loop(session, position, listen, save, evaluated, started)
     except Interrupted as stop:
         raise Interrupted(f"{stop}; nothing is lost, go on with: resnets train --resume {run.path}") from None
-    save_checkpoint(run.checkpoint, session, position)
+    except Diverged as error:
+        found = open_black_box(session, error.step)
+        if writes:
+            write_black_box(run.path, session, found)
+        raise error.described(found.summary, run.path) from None
+    save(position, True)
+    if recipe.bn == "recalibrate":
+        pictures = (batch.images for batch in session.training.epoch(0))
+        recalibrate(session.evaluated, pictures, precision=recipe.evaluation.precision, sum_over_processes=session.world.sum)
     result = evaluate_session(session)
     order = session.training.order
     epoch, done_in_epoch = order.place(position.step)
     epochs = epoch + done_in_epoch / order.steps_in(epoch)
     evaluated(result, epochs)
     summary = result.summary(session.classes)
-    write_model(run.model, summary)
+    if writes:
+        write_model(run.model, summary)
     pace = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
     done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
-    run.log({**done, "directory": str(run.path), "model_path": str(run.model)})
-    if recipe.report:
+    listen({**done, "directory": str(run.path), "model_path": str(run.model)})
+    if recipe.report and writes:
         from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
 
         write_report(run.report, recipe, run.events(), session.classes, describe_environment())
-    _tell(listeners, {**done, "directory": str(run.path), "model_path": str(run.model)})
     return Run(run.path, run.model, metrics, session.classes)
 
 

@@ -1,22 +1,36 @@
 """The training step: forward, loss, backward, optimizer, as linear stages that each recipe passes through.
 
-Legend: B pictures of a batch, C channels, H W height and width in pixels, K classes.
+Legend: B rows of a batch over all processes, b those of this process, C channels, H W height and width in pixels, K classes.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .averaging import ExponentialAverage
+from .losses import PictureLoss, cross_entropy
 from .optimizers import set_learning_rate
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a finite number; the weights are those before the step."""
+    """The loss or the gradient is no longer finite; the weights are those before the step."""
+
+    def __init__(self, step: int, what: str, where: str = "") -> None:
+        super().__init__(
+            f"{what} at step {step}, and training stopped before that step changed the weights{where}; "
+            "lower --optimizer.learning-rate, raise --schedule.warmup or set --clip-norm"
+        )
+        self.step, self.what = step, what
+        """Its number, from 1, and what was not finite."""
+
+    def described(self, where: str, folder: Path) -> Diverged:
+        """The same with where it began, and the folder that holds the black box."""
+        return Diverged(self.step, self.what, f" ({where}; more in {folder / 'black-box.json'})")
 
 
 @dataclass(frozen=True)
@@ -24,24 +38,27 @@ class StepResult:
     """What one step saw, as tensors on the device (reading one waits for it)."""
 
     loss: Tensor
-    """Mean loss of the batch, float32, a scalar."""
+    """Mean loss of this process's rows, float32, a scalar."""
     losses: Tensor
-    """Loss of each picture, float32, (B,)."""
+    """Loss of each picture, float32, (b,)."""
     correct: Tensor
-    """Pictures of the batch whose largest logit is their target's, int64, a scalar."""
+    """Pictures of this process whose largest logit is their target's, int64, a scalar."""
+    gradient_norm: Tensor
+    """Euclidean norm of the whole gradient before clipping, a scalar."""
 
 
 class TrainingStep:
     """One optimizer step on a batch.
 
     Args:
-        network: in training mode.
+        network: in training mode; wrapped for several processes where there are any.
         optimizer: over its parameters, each group with its `peak` learning rate.
         precision: "fp32" or "bf16" (autocast; the loss is computed in float32 in both).
         accumulation: parts of equal size into which the batch is cut; the gradients are those of the whole batch.
-        label_smoothing: share of the target spread over all classes.
+        loss: one loss a picture.
         clip_norm: largest norm of the whole gradient, or None.
         average: updated behind the optimizer, or None.
+        world: number of processes whose gradients are averaged.
     """
 
     def __init__(
@@ -51,14 +68,21 @@ class TrainingStep:
         *,
         precision: str = "fp32",
         accumulation: int = 1,
-        label_smoothing: float = 0.0,
+        loss: PictureLoss = cross_entropy,
         clip_norm: float | None = None,
         average: ExponentialAverage | None = None,
+        world: int = 1,
     ) -> None:
         self.network, self.optimizer, self.average = network, optimizer, average
+        self.parallel = next((m for m in network.modules() if isinstance(m, nn.parallel.DistributedDataParallel)), None)
         self.precision, self.accumulation = precision, accumulation
-        self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
+        self.loss = loss
+        self.clip_norm, self.world = clip_norm, world
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        device = self.parameters[0].device
+        # A fused optimizer on a GPU leaves its step out by itself where this is not 0, so that no step waits to be read.
+        self.defers = device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+        self.bad_step = torch.zeros((), dtype=torch.int64, device=device)
 
     def __call__(
         self,
@@ -74,44 +98,58 @@ class TrainingStep:
         """Makes step number `step` (from 1) at `progress` in [0, 1], with the learning rates at `factor` of their peaks.
 
         Args:
-            images: (B, C, H, W), float32.
-            targets: (B,) int64 classes, or (B, K) float32 shares.
-            weights: (B,) float32, how much each picture's loss counts, or None.
-            total: what the sum of losses is divided by; None for B.
+            images: (b, C, H, W), float32.
+            targets: (b,) int64 classes, or (b, K) float32 shares.
+            weights: (b,) float32, how much each picture's loss counts, or None.
+            total: B, what the sum of losses is divided by; None for b.
 
         Raises:
-            Diverged: the loss is not finite (on a GPU found at the next logged step, so that no step waits for it).
+            Diverged: the loss or the gradient is not finite (on a GPU said by `check`, so that no step waits for it).
         """
         set_learning_rate(self.optimizer, factor)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses, correct = [], []
-        total, parts = total or len(images), self.accumulation
-        for rows in (slice(len(images) * i // parts, len(images) * (i + 1) // parts) for i in range(parts)):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.network(images[rows])
-            wanted = targets[rows]
-            loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing, reduction="none")
-            counted = loss if weights is None else loss * weights[rows]
-            (counted.sum() / total).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
-            classes = wanted if wanted.dim() == 1 else wanted.argmax(1)
-            correct.append((logits.detach().argmax(1) == classes).sum())
-        each = torch.cat(losses)
-        result = StepResult(each.mean(), each, torch.stack(correct).sum())
-        if images.device.type == "cpu":
-            check_finite(result.loss, step)
+        result = self.gradients(images, targets, weights, total=total)
+        finite = torch.isfinite(result.gradient_norm)
+        if self.world == 1:  # elsewhere the gradient, which is the same in all processes, must decide alone
+            finite = finite & torch.isfinite(result.loss)
+        if self.defers:
+            self.bad_step = torch.where((self.bad_step == 0) & ~finite, step, self.bad_step)
+            self.optimizer.found_inf = (self.bad_step > 0).float()  # type: ignore[attr-defined]
+        elif not finite:
+            raise Diverged(step, f"the loss became {float(result.loss)}, the gradient's norm {float(result.gradient_norm)}")
         if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, result.gradient_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(step, progress)
         return result
 
+    def gradients(self, images: Tensor, targets: Tensor, weights: Tensor | None = None, *, total: int | None = None) -> StepResult:
+        """The first half of a step: forward, loss and backward, after which each parameter has its gradient."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses, correct = [], []
+        total, parts = total or len(images), self.accumulation
+        for part in range(parts):
+            rows = slice(len(images) * part // parts, len(images) * (part + 1) // parts)
+            with self._synchronizing(part == parts - 1):
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                    logits = self.network(images[rows])
+                wanted = targets[rows]
+                loss = self.loss(logits.float(), wanted)
+                counted = loss if weights is None else loss * weights[rows]
+                # Gradients are averaged over processes, but the loss is a sum over all of them, divided once by B.
+                (counted.sum() * (self.world / total)).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            classes = wanted if wanted.dim() == 1 else wanted.argmax(1)
+            correct.append((logits.detach().argmax(1) == classes).sum())
+        each = torch.cat(losses)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return StepResult(each.mean(), each, torch.stack(correct).sum(), nn.utils.get_total_norm(gradients))
 
-def check_finite(loss: Tensor, step: int) -> None:
-    """Raises `Diverged` with advice where the loss is infinite or not a number."""
-    if not torch.isfinite(loss):
-        raise Diverged(
-            f"the loss became {loss.item()} at step {step}, and training stopped before that step changed the weights; "
-            "lower --optimizer.learning-rate, raise --schedule.warmup or set --clip-norm"
-        )
+    def _synchronizing(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients of all but the last part stay in their process: averaging once is enough."""
+        return nullcontext() if last or self.parallel is None else self.parallel.no_sync()
+
+    def check(self) -> None:
+        """Raises `Diverged` where a step on a GPU was left out because something was not finite; reading waits for the device."""
+        if self.defers and (step := int(self.bad_step)):
+            raise Diverged(step, "the loss or the gradient was no longer finite")

@@ -1,0 +1,130 @@
+"""Several processes that train one network together: each takes its share of every batch, and gradients are averaged over all.
+
+Launched by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK; without it a world is one process and every function here costs nothing.
+Collective operations on CPU tensors go over Gloo, those on GPU tensors over NCCL.
+"""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ..data.order import Share
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Place among the processes of this machine, which is the number of its GPU."""
+
+    @property
+    def share(self) -> Share:
+        """Its part of every batch."""
+        return Share(self.rank, self.size)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is the one process that writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all processes must ask."""
+        return bool(self.sum(torch.tensor([int(flag)]))) if self.size > 1 else flag
+
+    def from_first(self, value: Any) -> Any:
+        """The first process's value, a plain object, in all of them."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """The rows (b, ...) of all processes, in rank order; their numbers may differ."""
+        if self.size == 1:
+            return rows
+        counts = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(counts, torch.tensor([len(rows)]))
+        longest = max(int(count) for count in counts)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Gives every process the first one's buffers (running statistics), which are the ones that are saved."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process runs the block while the others wait, then they run it: what it fetched or cached they find."""
+        if self.size > 1 and not self.writes:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.writes:
+            dist.barrier()
+
+
+ALONE = World()
+"""One process."""
+
+
+@contextmanager
+def joined(device: str, timeout: float) -> Iterator[World]:
+    """The world of this process for the time of the block.
+
+    Args:
+        device: the recipe's; NCCL is joined unless it says the CPU or there is no GPU.
+        timeout: seconds after which a collective operation that another process does not answer is an error, so that torchrun
+            can replace it.
+
+    Raises:
+        RuntimeError: (torch's DistNetworkError) the other processes cannot be reached.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
+        yield ALONE
+        return
+    world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
+    uses_gpu = torch.cuda.is_available() and not device.startswith("cpu")
+    if uses_gpu:
+        torch.cuda.set_device(world.local_rank)
+    backend = "cpu:gloo,cuda:nccl" if uses_gpu else "gloo"
+    dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()
+
+
+def wrapped(network: nn.Module, world: World, device: torch.device, *, phases: bool = False) -> nn.Module:
+    """The network whose backward pass averages gradients over the world; the network itself in a world of one. `phases` says that
+    some of its parameters learn in a part of the run only."""
+    if world.size == 1:
+        return network
+    ids = [device.index] if device.type == "cuda" else None
+    kind = nn.parallel.DistributedDataParallel
+    # Running statistics do not steer training; those of the first process are given to all before each evaluation.
+    option = "forward_sync_buffers" if "forward_sync_buffers" in inspect.signature(kind).parameters else "broadcast_buffers"
+    return kind(network, device_ids=ids, gradient_as_bucket_view=True, **{option: False})
