@@ -6,6 +6,7 @@ checkpoint.pt      everything needed to go on; checkpoint-previous.pt is the one
 black-box.json     after a loss or gradient that was not finite: what the step saw (black-box.pt: the state before it)
 model.safetensors  the network at the end, with classes and preprocessing
 best.safetensors   the network at its best evaluation
+split.csv          which of a folder's pictures were held out, where the run chose them; unreadable.csv: which could not be read
 initial.safetensors  what pretrained weights became before the first step, where the run began from some
 report.html        curves, tables and environment on one page
 """
@@ -131,6 +132,8 @@ def train(recipe: Recipe, listeners: Iterable[Listener] = ()) -> Run:
         if restarted := world.from_first(_restarted(session.recipe)):
             return _go_on(session, RunDirectory(restarted), told, started)
         run = RunDirectory(world.from_first(RunDirectory.create(session.recipe).path if world.writes else None))
+        for name, content in session.feed.files.items() if world.writes else ():
+            write_atomically(run.path / name, content)
         if recipe.weights is not None and world.writes:
             save_model(session.network, run.initial, ModelDescription(session.spec, session.classes, session.preprocessing))
         return _carry_out(session, run, Position(), told, started)
@@ -246,6 +249,8 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     pace = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
     done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
+    if left_out := session.feed.left_out():
+        done["left_out"] = left_out
     listen({**done, "directory": str(run.path), "model_path": str(run.model)})
     if recipe.report and writes:
         from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
@@ -261,8 +266,10 @@ def describe_session(session: Session) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in session.network.parameters()),
         "training_images": len(session.training),
         "evaluated_on": session.feed.evaluated_on,
+        "left_out": session.feed.left_out(),
         "steps": session.total_steps,
         "epochs": session.recipe.epochs,
         "device": str(session.device),
+        "processes": session.world.size,
         "precision": session.recipe.precision,
     }
