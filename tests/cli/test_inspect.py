@@ -1,5 +1,6 @@
 """`resnets inspect`, and what `resnets describe` says beyond layers: tables, JSON, plots and wrong requests."""
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 
 from resnets.cli.inspect import chosen_rows
 from resnets.training.run import Run
-from resnets.weights.model_file import load_model
+from resnets.weights.model_file import load_model, read_description, save_model
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -59,6 +60,50 @@ def test_a_trained_model_by_run_and_by_file(call: Call, small_run: Run) -> None:
     assert found["loss"] < 1.5  # it has learnt something: chance is 2.3
     again = call("inspect", small_run.model_path, "--json", "--evaluation")[1]
     assert objects(again)[0]["units"] == found["units"]
+
+
+def test_a_trained_model_is_measured_on_its_own_data(
+    call: Call, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name stands in the recipe, in the file; where the data is not on this machine, a message says so."""
+    from resnets.data import datasets
+
+    network, description = load_model(small_run.model_path), read_description(small_run.model_path)
+    asked = []
+
+    def other_data(name: str, split: str, *rest: object, **options: object) -> datasets.ImageArrays:
+        asked.append((name, options.get("offline")))
+        arrays = original("digits", split)
+        return arrays if name == "digits" else dataclasses.replace(arrays, name=name, images=255 - arrays.images)
+
+    original = datasets.load
+    monkeypatch.setattr(datasets, "load", other_data)
+
+    def inspected(**recipe: object) -> tuple[dict[str, Any], str]:
+        file = tmp_path / "model.safetensors"
+        provenance = {**description.provenance, "recipe": recipe} if recipe else {}
+        save_model(network, file, dataclasses.replace(description, provenance=provenance))
+        status, output, errors = call("inspect", file, "--json", "--evaluation")
+        assert status == 0
+        return objects(output)[0], " ".join(errors.split())
+
+    on_digits, errors = inspected(data="digits")
+    assert (on_digits["data"], errors) == ("digits", "")
+    on_others, errors = inspected(data="fashion-mnist")
+    assert (on_others["data"], errors, asked[-1]) == ("fashion-mnist", "", ("fashion-mnist", True))
+    assert on_others["loss"] > on_digits["loss"]  # negatives of what it has learnt
+    for recipe, message in (
+        ({"data": "/pictures"}, "trained on /pictures, but it is none of the data sets by name; measured on the digits"),
+        ({}, "does not say what the network was trained on"),
+    ):
+        found, errors = inspected(**recipe)
+        assert found["data"] == "digits"
+        assert message in errors
+    monkeypatch.setattr(datasets, "load", original)
+    monkeypatch.setenv("RESNETS_DATA", str(tmp_path))
+    found, errors = inspected(data="cifar-100")
+    assert found["data"] == "digits"
+    assert "trained on cifar-100, but it is not on this machine (resnets data get cifar-100)" in errors
 
 
 def test_other_pictures(call: Call) -> None:
@@ -135,7 +180,7 @@ def test_describe_against_a_reference(call: Call) -> None:
         (["inspect", "runs/absent"], "no run directory or model file runs/absent"),
         (["inspect", "absent.safetensors"], "no run directory or model file absent.safetensors"),
         (["inspect", "cifar-resnet20", "--batch-size", "1"], "--batch-size is at least 2"),
-        (["inspect", "cifar-resnet20", "--batch-size", "100000"], "more than the 1437 digits"),
+        (["inspect", "cifar-resnet20", "--batch-size", "100000"], "more than the 1437 pictures of digits"),
         (["inspect", "cifar-resnet20", "--input-size", "0"], "--input-size"),
         (["inspect", "inception-v4", "--input-size", "20", "--batch-size", "2"], "cannot take pictures of 20 pixels"),
         (["inspect", "cifar-resnet20", "--seed", "-1"], "--seed"),

@@ -6,10 +6,8 @@ import errno
 import os
 import shutil
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,28 +21,6 @@ from resnets.data.sources import locate
 NAME = "fashion-mnist"
 LABELS = "train-labels-idx1-ubyte.gz"
 Serve = Callable[[Path], str]
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Requests are not printed between the tests."""
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Serve a folder on 127.0.0.1; the address."""
-    servers = []
-
-    def start(folder: Path) -> str:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
@@ -177,7 +153,7 @@ def test_a_full_disk_while_keeping_leaves_no_half_file(
 
     monkeypatch.setattr(FashionMNIST, "mirrors", [serve(good)])
     # The server copies files too: only the copy into the cache is to fail.
-    monkeypatch.setattr(Quiet, "copyfile", lambda _, source, target: target.write(source.read()))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "copyfile", lambda _, source, target: target.write(source.read()))
     monkeypatch.setattr(place, full)
     with pytest.raises(DataError, match=f"cannot write to the cache {cache}: .*No space left on device.*set RESNETS_DATA"):
         locate(NAME, report=lambda _: None)

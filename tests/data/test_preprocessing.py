@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy
 import PIL.Image
@@ -23,11 +24,40 @@ def test_squeezing_is_torchvisions_resize(height: int, width: int, size: int) ->
     torch.testing.assert_close(Preprocessing(size=size).resized(images), expected, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 48), (40, 90)])
-def test_resize_and_crop_are_torchvisions(height: int, width: int) -> None:
+MODES: list[Literal["bilinear", "bicubic"]] = ["bilinear", "bicubic"]
+SIZES = [(64, 48), (40, 90), (333, 500), (37, 29), (41, 40), (20, 31), (150, 83)]
+"""Heights and widths of pictures, larger and smaller, whose longer sides come to whole pixels and to every kind of fraction."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize(("size", "resize"), [(32, 40), (33, 40), (30, 33)])
+def test_resize_and_crop_are_torchvisions(
+    height: int, width: int, size: int, resize: int, mode: Literal["bilinear", "bicubic"]
+) -> None:
     images = noise(height, width)
-    expected = v2.functional.center_crop(v2.functional.resize(images.float(), [40], antialias=True), [32, 32])
-    torch.testing.assert_close(Preprocessing(size=32, resize=40).resized(images), expected, atol=1.0, rtol=0)
+    resized = v2.functional.resize(images.float(), [resize], interpolation=v2.InterpolationMode(mode), antialias=True)
+    expected = v2.functional.center_crop(resized, [size, size]).clamp(0, 255)
+    found = Preprocessing(size=size, resize=resize, interpolation=mode).resized(images)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_file_is_resized_as_by_pillow(height: int, width: int, mode: Literal["bilinear", "bicubic"]) -> None:
+    """Pillow rounds to whole numbers after each of its two passes: half a level each, the first one's spread by the second. It also
+    clips after each; the pixels here keep away from black and white, so that there is nothing to clip."""
+    image = PIL.Image.fromarray((noise(height, width)[0] // 2 + 64).permute(1, 2, 0).numpy())
+    transform = v2.Compose([v2.Resize(40, interpolation=v2.InterpolationMode(mode)), v2.CenterCrop(32), v2.PILToTensor()])
+    found = Preprocessing(size=32, resize=40, interpolation=mode).picture(image)[0] * 255
+    torch.testing.assert_close(found, transform(image).float(), atol=1.5, rtol=0)
+
+
+def test_preprocessing_of_older_files_is_bilinear() -> None:
+    assert (
+        Preprocessing.model_validate_json('{"size": 32, "resize": 40, "channels": 3, "mean": [], "std": []}').interpolation
+        == "bilinear"
+    )
 
 
 def test_normalizing_by_hand() -> None:

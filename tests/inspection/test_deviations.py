@@ -9,7 +9,8 @@ import torchvision
 from torch import nn
 
 from resnets.inspection.deviations import WHAT, compare
-from resnets.inspection.references import REFERENCES, Family
+from resnets.inspection.reference_family import Family
+from resnets.inspection.references import REFERENCES
 from resnets.networks import NetworkSpec, build, get_spec
 
 PACKAGES = [
@@ -133,6 +134,24 @@ def fields(name: str, reference: str) -> dict[str, tuple[object, object]]:
             "activation_order": ("full-preactivation", "original"), "bottleneck_stride": ("3x3", "1x1"), "projection_norm": (False, True),
         }),
         ("inception-v4", "timm", "inception_v4", {"initialization": ("he-fan-out", "torch"), "head_dropout": (0.2, 0.0)}),
+        ("cifar-preact-resnet110", "he2016", "ResNet-110, full-preactivation (text)", {}),
+        ("cifar-preact-resnet164", "he2016", "ResNet-164 (resnet-pre-act.lua)", {}),
+        ("cifar-preact-resnet164:shared_preactivation=first-unit", "he2016", "ResNet-164, full-preactivation (text)", {}),
+        ("cifar-resnet110:activation_order=relu-before-addition", "he2016", "ResNet-110, relu-before-addition (text)", {}),
+        ("preact-resnet200", "he2016", "ResNet-200 (preresnet.lua)", {}),
+        ("preact-resnet50:bottleneck_stride=1x1", "he2016", "ResNet-50 (preresnet.lua)", {"bottleneck_stride": ("1x1", "3x3")}),
+        ("wrn-28-10", "wrn", "WRN-28-10", {}),
+        ("wrn-28-10:dropout=0.3", "wrn", "WRN-28-10", {}),
+        ("wrn-40-1", "wrn", "WRN-40-1", {"stem_activation": (True, False)}),
+        ("wrn-28-10:dropout=0.5,stem_width=160", "wrn", "WRN-28-10", {"dropout": (0.5, "0.3 or 0.4"), "stem_width": (160, 16)}),
+        ("wide-resnet50-2", "wrn", "WRN-50-2-bottleneck", {}),
+        ("inception-v4", "inception", "Inception-v4 (TF-slim)", {"num_classes": (1000, 1001), "norm_momentum": (0.1, 3e-4)}),
+        ("inception-resnet-v2", "inception", "Inception-ResNet-v2 (TF-slim)", {"num_classes": (1000, 1001), "norm_momentum": (0.1, 3e-4)}),
+        ("inception-resnet-v2:linear_last_unit=false,norm_momentum=0.0003,num_classes=1001", "inception", "Inception-ResNet-v2 (TF-slim)", {
+            "linear_last_unit": (False, True),
+        }),
+        ("inception-resnet-v2-paper", "inception", "Inception-ResNet-v2 (figures)", {}),
+        ("inception-resnet-v1", "inception", "Inception-ResNet-v1 (figures)", {}),
         ("tutorial-resnet18", "torchvision", "resnet18", {
             "projection_norm": (False, True), "num_classes": (10, 1000), "in_channels": (1, 3), "input_size": (96, 224),
             "conv_bias": (True, False), "initialization": ("torch", "he-fan-out"),

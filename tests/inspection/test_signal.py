@@ -89,10 +89,9 @@ def test_ratios_and_responses_against_running_each_unit_apart(name: str) -> None
     report = measure_signal(network, images)
     x = network.pool(network.conv1(images))
     for unit, measured in zip(network.units(), report.units, strict=True):
-        entered = unit.prelude(x).detach()
-        assert measured.branch_ratio == pytest.approx(
-            (unit.residual(entered.clone()).norm() / unit.shortcut.match(entered).norm()).item(), rel=1e-4
-        )
+        entered = (x if unit.prelude is None else unit.prelude(x)).detach()
+        matched = entered if unit.shortcut.match is None else unit.shortcut.match(entered)
+        assert measured.branch_ratio == pytest.approx((unit.residual(entered.clone()).norm() / matched.norm()).item(), rel=1e-4)
         value, stds = entered.clone(), []
         layers = list(unit.residual.children())
         for i, layer in enumerate(layers):
@@ -126,7 +125,8 @@ def test_a_relu_after_the_addition_takes_its_share() -> None:
     inputs, sums = [], []
     for unit in network.units():
         inputs.append(x)
-        sums.append(unit.shortcut.match(x) + unit.residual(x.clone()).detach())
+        matched = x if unit.shortcut.match is None else unit.shortcut.match(x)
+        sums.append(matched + unit.residual(x.clone()).detach())
         x = torch.relu(sums[-1])
     loss = functional.cross_entropy(network.head(x), labels)
     at_inputs = [float(g.norm()) for g in torch.autograd.grad(loss, inputs, retain_graph=True)]

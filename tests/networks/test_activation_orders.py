@@ -26,9 +26,9 @@ BOTTLENECKS = {
 PREACTIVATIONS = {"relu-only-preactivation": "ReLU", "full-preactivation": "BN ReLU"}
 
 
-def layers(module: nn.Module) -> str:
-    """The kinds of the module's layers in order; an identity is none."""
-    leaves = [m for m in module.modules() if not list(m.children()) and not isinstance(m, nn.Identity)]
+def layers(module: nn.Module | None) -> str:
+    """The kinds of the module's layers in order; no module, no layers."""
+    leaves = [] if module is None else [m for m in module.modules() if not list(m.children())]
     return " ".join(KINDS[type(leaf)] for leaf in leaves)
 
 

@@ -97,11 +97,12 @@ THIN: list[dict[str, object]] = [
     {"shortcut": "A", "activation_order": "relu-before-addition"},
     {"activation_order": "full-preactivation", "join": "exclusive-gating"},
     {"norm": "frozen-batch", "output_stride": 4},
+    {"shortcut": "average-pool"},  # in three dimensions, with maps thinner than the pool's window, which torch's own pool refuses
 ]
-THIN_AVERAGE: dict[str, object] = {"shortcut": "average-pool"}  # torch's avg_pool3d takes no map thinner than its window
 
 
-@pytest.mark.parametrize(("dims", "fields"), [*((d, f) for d in (1, 2) for f in THIN), (1, THIN_AVERAGE)])
+@pytest.mark.parametrize("fields", THIN)
+@pytest.mark.parametrize("dims", [1, 2])
 def test_fewer_dimensions_are_a_thin_input_of_more(dims: int, fields: dict[str, object]) -> None:
     """On an input of size 1 in the last dimension only the kernels' middle counts: an independent network of one dimension more."""
     spec = SMALL.updated(**fields)

@@ -61,8 +61,6 @@ def specs(draw: st.DrawFn) -> NetworkSpec:
             "output_stride": draw(st.sampled_from([None, 4, 8])),
             "strides": draw(st.none() | st.lists(st.integers(1, 3), min_size=stages, max_size=stages)),
         }
-        if fields["dims"] == 3 and fields["shortcut"] == "average-pool":
-            fields["strides"] = None  # torch's avg_pool3d, unlike its sisters, takes no map thinner than its window
     if preactivated:
         fields |= {
             "stem_activation": draw(st.booleans()),

@@ -21,6 +21,7 @@ SPECS: dict[str, NetworkSpec] = {
         "d": {"stem": "deep", "shortcut": "average-pool", "squeeze_excitation": 4, "stochastic_depth": 0.2},
         "gates": {"join": "exclusive-gating", "norm": "group"},
         "frozen": {"norm": "frozen-batch", "output_stride": 4, "stem": "imagenet"},
+        "three-dimensional": {"dims": 3, "shortcut": "average-pool", "input_size": 5},
         "one-dimensional": {"dims": 1, "shortcut": "A", "squeeze_excitation": 2},
         "plain": {"shortcut": "none", "head": "classes", "num_classes": 0},
         "policy-value": {"blocks": [2], "head": "policy-value"},
@@ -33,7 +34,7 @@ def prepared(name: str) -> tuple[Network, Tensor, Tensor]:
     torch.manual_seed(0)
     network = build(SPECS[name]).eval()
     for module in network.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm)):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm)):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     sides = (network.spec.input_size,) * network.spec.dims
@@ -60,6 +61,30 @@ def test_compiled_training_has_the_same_gradients(order: str) -> None:
         module(x).square().sum().backward()
         gradients.append([p.grad for p in network.parameters()])
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_checkpointing_compiles_in_one_graph_and_keeps_its_benefit() -> None:
+    """Same gradients and statistics, dropout included; each batch counts once; and far less is kept for the backward pass."""
+    spec = get_spec("cifar-resnet56", dropout=0.2, width=4, stem_width=4)
+    plain, frugal = build(spec).train(), build(spec.updated(gradient_checkpointing=True)).train()
+    frugal.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 16, 16)
+    kept = []
+    for network in (plain, frugal):
+        torch.compiler.reset()
+        torch.manual_seed(1)
+        y = torch.compile(network, backend="aot_eager", fullgraph=True)(x)
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in y.grad_fn.saved_tensors}
+        kept.append(sum(storages.values()))
+        y.square().sum().backward()
+    assert kept[1] < 0.5 * kept[0]
+    gradients = dict(frugal.named_parameters())
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(gradients[name].grad, parameter.grad)
+    state = frugal.state_dict()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(state[name], value)
+    assert int(state["conv1.norm.num_batches_tracked"]) == 1
 
 
 @pytest.mark.parametrize("name", ["original", "option-a", "preactivation", "d", "inception-resnet"])

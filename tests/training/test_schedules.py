@@ -53,9 +53,50 @@ def test_one_cycle_is_torchs() -> None:
             theirs.step()
 
 
-@given(kind=st.sampled_from(KINDS), warmup=st.floats(0, 1), final=st.floats(0, 1), progress=st.floats(0, 1))
-def test_a_factor_is_a_share(kind: str, warmup: float, final: float, progress: float) -> None:
-    factor = learning_rate_factor(Schedule(kind=kind, warmup=warmup, final=final), progress)  # type: ignore[arg-type]
+def test_110_layers_wait_at_a_hundredth() -> None:
+    """He 2015 §4.2: 0.01 for 400 of 64k iterations, then 0.1 and the same milestones."""
+    schedule = Schedule(kind="step", milestones=(0.5, 0.75), warmup=400 / 64_000, warmup_shape="constant", warmup_factor=0.1)
+    factors = [learning_rate_factor(schedule, (step + 0.5) / 64_000) for step in (0, 399, 400, 31_999, 32_000, 48_000)]
+    assert factors == pytest.approx([0.1, 0.1, 1, 1, 0.1, 0.01])
+
+
+def test_steps_by_epoch_are_torchs_warmup_and_cosine() -> None:
+    """torchvision's reference: LinearLR from 0.01 over 5 epochs, then CosineAnnealingLR over the others, stepped once an epoch."""
+    epochs, per_epoch = 100, 3
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=5)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs - 5)
+    theirs = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], milestones=[5])
+    schedule = Schedule(kind="cosine", warmup=5 / epochs, warmup_factor=0.01, stairs=epochs)
+    for epoch in range(epochs):
+        for step in range(per_epoch):
+            progress = (epoch * per_epoch + step + 0.5) / (epochs * per_epoch)
+            assert learning_rate_factor(schedule, progress) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        assert learning_rate_factor(schedule, epoch / epochs) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_rise_begins_at_its_factor() -> None:
+    for kind in ("linear", "one-cycle"):
+        schedule = Schedule(kind=kind, warmup=0.5, warmup_factor=0.2)  # type: ignore[arg-type]
+        assert learning_rate_factor(schedule, 0.0) == pytest.approx(0.2)
+        assert learning_rate_factor(schedule, 0.25) == pytest.approx(0.6)
+        assert learning_rate_factor(schedule, 0.5) == 1
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    shape=st.sampled_from(("rise", "constant")),
+    shares=st.tuples(*[st.floats(0, 1)] * 4),
+    stairs=st.integers(0, 700),
+)
+def test_a_factor_is_a_share(kind: str, shape: str, shares: tuple[float, float, float, float], stairs: int) -> None:
+    warmup, start, final, progress = shares
+    schedule = Schedule(
+        kind=kind, warmup=warmup, warmup_shape=shape, warmup_factor=start, final=final, stairs=stairs  # type: ignore[arg-type]
+    )  # fmt: skip
+    factor = learning_rate_factor(schedule, progress)
     assert 0 <= factor <= 1
     assert math.isfinite(factor)
 

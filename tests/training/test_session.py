@@ -26,7 +26,7 @@ def test_one_preprocessing_serves_training_and_evaluation(small_recipe: Recipe) 
     session = open_session(small_recipe.updated(image_size=12), quiet)
     assert isinstance(session.training, ResidentLoader)
     assert isinstance(session.feed.evaluation, ResidentLoader)
-    assert session.training.preprocessing is session.feed.evaluation.preprocessing is session.preprocessing
+    assert session.training.preprocessing == session.feed.evaluation.preprocessing == session.preprocessing
     images = next(session.training.epoch(0)).images
     assert images.shape == (64, 1, 12, 12)
     assert abs(float(images.mean())) < 0.15

@@ -9,12 +9,14 @@ from importlib import import_module
 
 COMMANDS = {
     "train": "train a network on a data set, by recipe",
+    "find": "a learning rate and a batch size that suit a recipe and this machine",
     "evaluate": "measure a trained model: accuracy, loss, confusion",
     "predict": "name what is on pictures",
     "models": "list the networks with their size and cost",
     "describe": "show a network layer by layer, or against a reference's definition",
     "inspect": "measure responses and gradients unit by unit",
-    "data": "get and list data sets",
+    "study": "measure a claim of the papers again, within a time budget",
+    "data": "get, list and check data sets",
     "convert": "turn weights from one package's layout into another's",
 }
 

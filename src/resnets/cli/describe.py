@@ -1,12 +1,13 @@
-"""resnets describe: a network layer by layer, or where it differs from a paper's or a package's definition."""
+"""resnets describe: networks layer by layer, other packages' too, or where it differs from a paper's or a package's definition."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
+from ..inspection.references import ReferenceName
 from ..networks import NetworkSpec, get_row, get_spec
 from ..networks.zoo import split_name
 from ..reports.tables import print_table, table
@@ -17,34 +18,84 @@ from .options import parse, print_json, results
 class DescribeOptions:
     """Options of `resnets describe`."""
 
-    name: tyro.conf.Positional[str]
-    """A network's name; fields of its spec may follow: cifar-resnet20:width=32,shortcut=B."""
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """One network, or several side by side, by name: of the zoo (fields of its spec may follow: cifar-resnet20:width=32,shortcut=B), or
+    torchvision/NAME or timm/NAME, such as torchvision/vgg19, for another package's."""
     input_size: int | None = None
     """Height and width of the picture in pixels; unset: the network's own."""
-    against: Literal["he2015", "torchvision", "timm"] | None = None
-    """List instead every deviation from this reference's definition of the network."""
+    against: ReferenceName | None = None
+    """List instead every deviation from this reference's definition of the network: a paper's with its released code, or a package's."""
     json: bool = False
-    """One object on standard output."""
+    """One object a network on standard output."""
 
 
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(DescribeOptions, arguments, "describe", "Show a network's layers, named as in the paper.")
+    if not options.names:
+        raise ValueError("name at least one network: resnets describe resnet50")
     if options.input_size is not None and options.input_size < 1:
         raise ValueError(f"--input-size is a number of pixels, not {options.input_size}")
-    spec = get_spec(options.name)
-    if options.against is not None:
-        if options.input_size is not None:
-            raise ValueError("--against compares definitions, which have no --input-size; leave one of the two out")
-        _compare(options.name, spec, options.against, as_json=options.json)
-    else:
-        _describe(options.name, spec, options.input_size, as_json=options.json)
+    if options.against is not None and options.input_size is not None:
+        raise ValueError("--against compares definitions, which have no --input-size; leave one of the two out")
+    totals = []
+    for name in options.names:
+        if "/" in name:
+            if options.against is not None:
+                raise ValueError(f"--against compares the fields of our own spec, and {name} has none; name a network of the zoo")
+            totals.append(_foreign(name, options.input_size, as_json=options.json))
+        elif options.against is not None:
+            _compare(name, get_spec(name), options.against, as_json=options.json)
+        else:
+            totals.append(_describe(name, get_spec(name), options.input_size, as_json=options.json))
+    if len(totals) > 1 and not options.json:
+        first = totals[0]
+        rows = [
+            (name, f"{parameters:,}", f"{macs:,}", f"{parameters / first[1]:.4f}", f"{macs / first[2]:.4f}")
+            for name, parameters, macs in totals
+        ]
+        columns = (
+            "network",
+            "parameters",
+            "multiply-adds",
+            "parameters, share of the first's",
+            "multiply-adds, share of the first's",
+        )
+        print_table(results(), table("side by side", columns, rows))
     return 0
 
 
-def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: bool) -> None:
+Totals = tuple[str, int, int]
+"""Name, parameters, multiply-adds."""
+
+
+def _foreign(name: str, input_size: int | None, *, as_json: bool) -> Totals:
+    """Another package's network by the modules that it consists of."""
+    from importlib.metadata import version
+
+    from ..weights.foreign_network import foreign_parts
+
+    cost = foreign_parts(name, input_size)
+    package = name.partition("/")[0]
+    origin, shape = f"{package} {version(package)}", (cost.channels, cost.size, cost.size)
+    totals = {"parameters": cost.parameters, "macs": cost.macs}
+    if as_json:
+        print_json({"name": name, "paper": origin, "input": shape, **totals, "stages": [asdict(part) for part in cost.parts]})
+    else:
+        rows = [("input", "", "×".join(map(str, shape)), "", "")]
+        rows += [
+            (part.name, part.kind, "×".join(map(str, part.output or ())) or "-", f"{part.parameters:,}", f"{part.macs:,}")
+            for part in cost.parts
+        ]
+        rows.append(("total", "", "", f"{cost.parameters:,}", f"{cost.macs:,}"))
+        print_table(results(), table(f"{name}, {origin}", ("module", "class", "output", "parameters", "multiply-adds"), rows))
+    return name, cost.parameters, cost.macs
+
+
+def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: bool) -> Totals:
     from ..inspection.cost import network_cost
     from ..inspection.memory import activation_bytes
+    from ..inspection.published_costs import published_for
     from ..inspection.receptive_field import receptive_fields
 
     paper = get_row(split_name(name)[0]).paper
@@ -52,6 +103,8 @@ def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: 
     memory, fields = activation_bytes(spec, input_size), receptive_fields(spec)
     whole = max(field.size for field in fields.values())
     seen = {s.name: fields[s.name].size if s.name in fields else None for s in cost.stages}
+    # A printed number of multiply-adds is one at the native size.
+    printed = [p for p in published_for(name) if p.quantity == "parameters" or input_size in (None, spec.input_size)]
     if as_json:
         stages = [
             {
@@ -75,10 +128,11 @@ def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: 
                 "activation_bytes": sum(memory.values()),
                 "receptive_field": whole,
                 "stages": stages,
+                "published": [{**asdict(p), "value": p.value} for p in printed],
                 "spec": spec.model_dump(mode="json"),
             }
         )
-        return
+        return name, cost.parameters, cost.macs
     rows = [("input", "", "×".join(map(str, cost.input)), "", "", "", "")]
     rows += [
         (
@@ -100,11 +154,13 @@ def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: 
         "one fused multiply-add counts as one; convolutions and linear layers are counted, for one picture",
         "activation bytes: what autograd keeps of one picture for the backward pass, at fp32, each storage once, without parameters",
         "receptive field: pixels along one axis that one position of the map sees; pools over the whole map (head, gates) left out",
+        *(f"printed: {p.sentence()}" for p in printed),
     ):
         console.print(line, soft_wrap=True)
+    return name, cost.parameters, cost.macs
 
 
-def _compare(name: str, spec: NetworkSpec, reference: Literal["he2015", "torchvision", "timm"], *, as_json: bool) -> None:
+def _compare(name: str, spec: NetworkSpec, reference: ReferenceName, *, as_json: bool) -> None:
     from ..inspection.deviations import WHAT, compare
 
     comparison = compare(spec, reference)

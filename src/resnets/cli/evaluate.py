@@ -19,11 +19,13 @@ class EvaluateOptions:
     model: tyro.conf.Positional[Path]
     """A run directory or a model file."""
     data: str | None = None
-    """Data set; unset: the one that the model was trained on."""
+    """Data set by name, or a folder or CSV of pictures whose classes are called as the model's are; unset: what it was trained on."""
     data_folder: Path | None = None
     """Folder that holds the data set's files."""
     split: Literal["test", "train"] = "test"
-    """Which pictures of the data set."""
+    """Which pictures; test is what a run evaluates on, or all of a folder without train/ that the model was not trained on."""
+    exclude: Path | None = None
+    """List of pictures of a folder to leave out, such as `resnets data check` writes."""
     flips: Annotated[bool | None, tyro.conf.arg(metavar="{True,False}")] = None
     """Average the logits of each picture and its mirror image; unset: as in training."""
     precision: Literal["fp32", "bf16"] | None = None
@@ -44,10 +46,11 @@ def run(arguments: list[str]) -> int:
     from ..training.environment import keep_large_buffers
 
     keep_large_buffers()
-    from ..data.datasets import load
-    from ..data.order import EpochOrder
-    from ..data.resident import ResidentLoader
+    import torch
+
+    from ..data.picture_loader import PictureLoader
     from ..training.evaluate import evaluate
+    from ..training.evaluation_data import EvaluationData, open_evaluation
     from ..training.session import choose_device
     from ..weights.model_file import load_model, read_description
     from .models_on_disk import model_path
@@ -59,22 +62,24 @@ def run(arguments: list[str]) -> int:
     name = options.data or trained_with.get("data")
     if name is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
-    arrays = load(name, options.split, options.data_folder, report=messages().print)
-    if arrays.classes != network.classes:
-        raise ValueError(f"the model's classes are not those of {name}: it knows {', '.join(network.classes or ())}")
-    order = EpochOrder(len(arrays), options.batch_size, seed=0, drop_last=False)
-    loader = ResidentLoader(arrays.images.to(device), arrays.labels.to(device), network.preprocessing, order)
-    network = network.to(memory_format=loader.memory_format)
+    asked = EvaluationData(name, options.data_folder, options.split, options.batch_size, options.exclude)
+    classes, preprocessing = network.classes or (), network.preprocessing
+    assert preprocessing is not None  # a model file has one
+    run = options.model if options.model.is_dir() else None
+    loader, words = open_evaluation(asked, classes, preprocessing, device, trained_with, run, messages().print)
+    network = network.to(memory_format=torch.channels_last)
     flips = settings.get("flips", False) if options.flips is None else options.flips
     precision = options.precision or settings.get("precision", "fp32")
     result = evaluate(network, loader.in_order(), precision=precision, flips=flips)
-    summary = result.summary(arrays.classes)
+    summary = result.summary(classes)
     if options.plot is not None:
         from ..reports import plots
 
-        plots.save(plots.confusion_matrix(summary["confusion"], arrays.classes), options.plot)
+        plots.save(plots.confusion_matrix(summary["confusion"], classes), options.plot)
     if options.json:
-        print_json({"model": str(path), "data": name, "split": options.split, "flips": flips, "precision": precision, **summary})
+        left_out = {"unreadable": len(loader.excluded)} if isinstance(loader, PictureLoader) else {}
+        about = {"model": str(path), "data": name, "split": options.split, "flips": flips, "precision": precision}
+        print_json({**about, **left_out, **summary})
         return 0
     console = results()
     rows = [
@@ -83,11 +88,11 @@ def run(arguments: list[str]) -> int:
     ]
     print_table(console, table("Classes", ("class", "pictures", "accuracy", "precision"), rows))
     if len(rows) <= 40:
-        columns = ("is \\ taken for", *arrays.classes)
-        print_table(console, table("What was taken for what", columns, confusion_rows(summary["confusion"], arrays.classes)))
+        columns = ("is \\ taken for", *classes)
+        print_table(console, table("What was taken for what", columns, confusion_rows(summary["confusion"], classes)))
     top5 = "" if result.top5 is None else f", top-5 {percent(result.top5)}"
     console.print(
-        f"{name} {options.split}: accuracy {percent(result.top1)}{top5} of {result.num_images:,} pictures, loss {result.loss:.4f}"
+        f"{words}: accuracy {percent(result.top1)}{top5} of {result.num_images:,} pictures, loss {result.loss:.4f}"
         + (" (mirror images averaged)" if flips else "")
     )
     if options.plot is not None:

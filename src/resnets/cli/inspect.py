@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,11 +12,12 @@ import tyro
 
 from ..reports import plots
 from ..reports.tables import print_table, table
-from .options import parse, print_json, results
+from .options import messages, parse, print_json, results
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..data.datasets import ImageArrays
     from ..inspection.signal import SignalReport, UnitSignal
     from ..networks import Network
 
@@ -30,8 +32,9 @@ class InspectOptions:
     names: tyro.conf.Positional[tuple[str, ...]]
     """Networks, by name (freshly initialised; fields may follow: cifar-preact-resnet110:shortcut_scale=0.5), run directory or model file."""
     data: Literal["auto", "digits", "normal"] = "auto"
-    """Pictures: the handwritten digits of the package, resized, or independent normal numbers (with random classes). auto: the digits where
-    the network takes two-dimensional pictures of one or three channels."""
+    """Pictures: the handwritten digits of the package, resized, or independent normal numbers (with random classes). auto: of a trained
+    model the data set that it was trained on, where that is on this machine; else the digits where the network takes two-dimensional
+    pictures of one or three channels."""
     batch_size: int = 16
     """Pictures in the one batch that is measured."""
     input_size: int | None = None
@@ -84,10 +87,10 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        network, state = _network(name)
+        network, state, recipe = _network(name)
         native: int = network.preprocessing.size if network.preprocessing else network.spec.input_size
         size = options.input_size or native
-        images, labels, data = _pictures(network, size, options)
+        images, labels, data = _pictures(network, size, recipe, options)
         try:
             report = measure_signal(network, images, labels, training=not options.evaluation)
         except RuntimeError as error:
@@ -98,19 +101,20 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
     return report, about
 
 
-def _network(name: str) -> tuple[Network, str]:
-    """The network of a zoo name, or the trained one of a path, and which of the two it is."""
+def _network(name: str) -> tuple[Network, str, Mapping[str, Any]]:
+    """The network of a zoo name, or the trained one of a path; which of the two it is; and the recipe that trained it, if one did."""
     from ..networks import build, get_spec
-    from ..weights.model_file import load_model
+    from ..weights.model_file import load_model, read_description
     from .models_on_disk import model_path
 
     path = Path(name)
     if path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1:
-        return load_model(model_path(path)), "trained"
-    return build(get_spec(name)), "initialisation"
+        file = model_path(path)
+        return load_model(file), "trained", read_description(file).provenance.get("recipe") or {}
+    return build(get_spec(name)), "initialisation", {}
 
 
-def _pictures(network: Network, size: int, options: InspectOptions) -> tuple[Tensor, Tensor, str]:
+def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: InspectOptions) -> tuple[Tensor, Tensor, str]:
     """The seeded batch: pictures as the network takes them, (N, C, size, ...) float32, labels (N,), and the name of the data."""
     import torch
 
@@ -130,15 +134,53 @@ def _pictures(network: Network, size: int, options: InspectOptions) -> tuple[Ten
     from ..data.datasets import load
     from ..data.preprocessing import Preprocessing
 
-    arrays = load("digits", "train")
+    arrays = _own_data(network, recipe) if options.data == "auto" else None
+    arrays = load("digits", "train") if arrays is None else arrays
     if options.batch_size > len(arrays):
-        raise ValueError(f"--batch-size {options.batch_size} is more than the {len(arrays)} digits; use --data normal")
+        raise ValueError(
+            f"--batch-size {options.batch_size} is more than the {len(arrays)} pictures of {arrays.name}; use --data normal"
+        )
     chosen = torch.randperm(len(arrays), generator=generator)[: options.batch_size]
-    trained = network.preprocessing
-    mean, std = (trained.mean, trained.std) if trained else (arrays.mean * spec.in_channels, arrays.std * spec.in_channels)
-    prepare = Preprocessing(size=size, channels=spec.in_channels, mean=mean, std=std)
-    images = prepare(arrays.images[chosen].expand(-1, spec.in_channels, -1, -1))
-    return images, arrays.labels[chosen] % spec.num_classes, "digits"
+    channels = arrays.images.shape[1]
+    images = arrays.images[chosen]
+    if channels < spec.in_channels:
+        images = images.expand(-1, spec.in_channels, -1, -1)
+    elif channels > spec.in_channels:
+        images = images.float().mean(dim=1, keepdim=True)
+    if network.preprocessing is not None:
+        prepare = network.preprocessing
+        if size != prepare.size and prepare.mean_picture:
+            raise ValueError(f"the network's preprocessing has a mean for each of {prepare.size} pixels; leave --input-size out")
+        prepare = prepare if size == prepare.size else prepare.model_copy(update={"size": size, "resize": None})
+    else:
+        prepare = Preprocessing(
+            size=size, channels=spec.in_channels, mean=arrays.mean * spec.in_channels, std=arrays.std * spec.in_channels
+        )
+    return prepare(images), arrays.labels[chosen] % spec.num_classes, arrays.name
+
+
+def _own_data(network: Network, recipe: Mapping[str, Any]) -> ImageArrays | None:
+    """The pictures that the network was trained on; None, with a message, where they are not on this machine, and where nobody knows."""
+    from ..data.datasets import DATASETS, load
+    from ..data.errors import DataError
+
+    name = recipe.get("data")
+    if name is None:
+        if network.classes is not None:
+            messages().print("the model file does not say what the network was trained on; measured on the digits", soft_wrap=True)
+        return None
+    why = "it is none of the data sets by name"
+    if name in DATASETS:
+        try:
+            arrays = load(name, "train", recipe.get("data_folder"), offline=True, report=lambda _: None)
+        except DataError:
+            why = f"it is not on this machine (resnets data get {name})"
+        else:
+            if arrays.classes == network.classes:
+                return arrays
+            why = "its classes are not the network's"
+    messages().print(f"the network was trained on {name}, but {why}; measured on the digits instead", soft_wrap=True)
+    return None
 
 
 def _as_dict(unit: UnitSignal) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import fnmatch
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import tyro
 
@@ -18,13 +20,17 @@ class ModelsOptions:
     pattern: tyro.conf.Positional[str] = "*"
     """Names to show, with * and ?; one name of a family, such as wrn-22-3; or torchvision/NAME or timm/NAME, such as
     torchvision/vgg19, for another package's network."""
+    against: Literal["papers"] | None = None
+    """Show instead every number of parameters or multiply-adds that the papers print, beside ours, with the reason where they differ."""
     json: bool = False
-    """One object a network on standard output."""
+    """One object a network (or printed number) on standard output."""
 
 
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(ModelsOptions, arguments, "models", "List the networks: parameters, multiply-adds at the native size, paper.")
+    if options.against is not None:
+        return _against_papers(options)
     if "/" in options.pattern:
         return _foreign(options)
     from ..inspection.zoo_costs import zoo_cost
@@ -51,23 +57,51 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+def _against_papers(options: ModelsOptions) -> int:
+    """Rows of what the papers print about the networks whose names match."""
+    from ..inspection.published_costs import QUANTITIES, published_costs
+
+    rows = []
+    for cost in published_costs():
+        if not fnmatch.fnmatchcase(cost.network.partition(":")[0], options.pattern):
+            continue
+        ours = cost.ours()
+        if options.json:
+            print_json({**asdict(cost), "value": cost.value, "ours": ours, "agrees": cost.agrees(ours)})
+        difference = f"{100 * (ours / cost.value - 1):+.1f} %"
+        rows.append(
+            (cost.network, QUANTITIES[cost.quantity], cost.printed, f"{ours:,}", difference, cost.source, cost.reason or "")
+        )
+    if not rows:
+        raise ValueError(
+            f"no paper's numbers are kept here for {options.pattern!r}; `resnets models --against papers` lists all there are"
+        )
+    if not options.json:
+        console = results()
+        columns = ("network", "what", "printed", "ours", "difference", "where", "reason")
+        print_table(console, table("", columns, rows))
+        console.print("a reason stands where ours neither rounds to the printed digits nor lies within 1 % of them", soft_wrap=True)
+    return 0
+
+
 def _foreign(options: ModelsOptions) -> int:
     """Rows of other packages' networks, counted now."""
     from importlib.metadata import version
 
-    from ..weights.foreign_network import foreign_cost, list_foreign
+    from ..weights.foreign_network import foreign_parts, list_foreign
 
     names = list_foreign(options.pattern)
     if not names and any(letter in options.pattern for letter in "*?["):
         raise ValueError(f"no network's name matches {options.pattern!r}")
     rows = []
     for name in names or [options.pattern]:
-        parameters, macs, size = foreign_cost(name)
+        cost = foreign_parts(name)
         package = name.partition("/")[0]
         origin = f"{package} {version(package)}"
         if options.json:
-            print_json({"name": name, "parameters": parameters, "macs": macs, "input_size": size, "paper": origin})
-        rows.append((name, giga(parameters), giga(macs), f"{size}×{size}", origin))
+            value = {"name": name, "parameters": cost.parameters, "macs": cost.macs, "input_size": cost.size, "paper": origin}
+            print_json(value)
+        rows.append((name, giga(cost.parameters), giga(cost.macs), f"{cost.channels}×{cost.size}×{cost.size}", origin))
     if not options.json:
         print_table(results(), table("", ("network", "parameters", "multiply-adds", "input", "package"), rows))
     return 0

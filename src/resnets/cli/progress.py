@@ -51,11 +51,17 @@ class TrainingProgress:
     def _message(self, event: dict[str, Any]) -> None:
         self._say(event["message"])
 
+    def _stopped(self, event: dict[str, Any]) -> None:
+        self._say(event["message"])
+
     def _start(self, event: dict[str, Any]) -> None:
         self._say(
             f"{event['network']}, {giga(event['parameters'])} parameters; {event['training_images']:,} pictures to learn from, "
             f"evaluated on {event['evaluated_on']}; {event['device']}, {event['precision']}; run directory {event['directory']}"
         )
+        if left_out := event.get("left_out"):
+            excluded, unreadable, ignored = (left_out[key] for key in ("excluded", "unreadable", "ignored"))
+            self._say(f"left out: {excluded:,} excluded by list, {unreadable:,} unreadable; {ignored:,} other files ignored")
         self.epochs = event["epochs"]
         self.bar.start_task(self.task)
         self.bar.update(self.task, total=event["steps"])

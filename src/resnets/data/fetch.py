@@ -1,4 +1,4 @@
-"""The two sources of a dataset's files that need a network: the publisher's mirrors and Debian's package."""
+"""The sources of a dataset's files that need a network: the publishers' addresses and Debian's package."""
 
 from __future__ import annotations
 
@@ -54,6 +54,27 @@ def from_mirrors(file: DataFile, folder: Path, report: Callable[[str], None]) ->
             target.unlink(missing_ok=True)  # the downloader would take it for finished
             reasons.append(f"{url}: {error or type(error).__name__}")
     raise NotThere("; ".join(reasons) or "torchvision lists no mirror")
+
+
+def download(url: str, folder: Path, report: Callable[[str], None]) -> Path:
+    """Fetch one file into `folder` under the last part of its address, unchecked.
+
+    Raises:
+        NotThere: no answer, or a wrong one.
+        OSError: `folder` is full or cannot be written.
+    """
+    from torchvision.datasets.utils import download_url
+
+    name = url.rpartition("/")[2]
+    report(f"fetching {url}")
+    try:
+        with _connections_time_out():
+            download_url(url, str(folder), name)
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+            raise
+        raise NotThere(f"{url}: {error or type(error).__name__}") from error
+    return folder / name
 
 
 def from_debian(package: str, folder: Path, report: Callable[[str], None]) -> Path:

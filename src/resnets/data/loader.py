@@ -43,6 +43,8 @@ class Loader(Protocol):
 
     order: EpochOrder
     """Of the training batches."""
+    labels: Tensor
+    """(N,), int64: the class of each picture."""
 
     def __len__(self) -> int:
         """N."""

@@ -1,8 +1,8 @@
 """Where the files of a dataset come from: the first of a list of sources that answers, its files verified before they count.
 
-For Fashion-MNIST: a folder that the user names, the cache, the folder of Debian's package, the publisher's mirrors, and Debian's
-package fetched and unpacked without installing it. Files that come over a network are kept in the cache. Every file is
-checked against the table in `files`, so that it does not matter which source answers.
+CIFAR's sources are in `cifar`, ImageNet's in `imagenet`. For Fashion-MNIST: a folder that the user names, the cache, the folder of
+Debian's package, the publisher's mirrors, and Debian's package fetched and unpacked without installing it. Files that come over a network
+are kept in the cache. Every file is checked against the table in `files`, so that it does not matter which source answers.
 Importing this module loads no torch.
 """
 
@@ -50,6 +50,22 @@ class Request:
         return cache_directory() / self.name
 
 
+def _debian_by_hand(request: Request) -> str:
+    names = ", ".join(file.archive_name for file in request.files)
+    return f"put {names} into a folder and name that folder, or into {request.cache}; or install Debian's package {DEBIAN_PACKAGE}."
+
+
+def _archive_by_hand(request: Request) -> str:
+    from .cifar import ARCHIVES, SITE
+
+    names = " or ".join(archive.name for archive in ARCHIVES[request.name])
+    return f"fetch {names} from {SITE}cifar.html on a machine that can, and put it into a folder and name that folder, or into {request.cache}."
+
+
+def _imagenet_by_hand(request: Request) -> str:
+    return "name the folder of your copy with --folder or --data-folder; ImageNet may be had, on its terms, from https://image-net.org."
+
+
 @dataclass(frozen=True)
 class Source:
     """A place to look: `find` gives the folder that holds verified files, or raises NotThere with the reason."""
@@ -80,7 +96,7 @@ def locate(name: str, folder: Path | str | None = None, *, offline: bool | None 
     """
     sources = SOURCES[known_name(name, SOURCES)]
     request = Request(name, Path(folder).expanduser() if folder is not None else None, report)
-    forbidden = _offline_reason(offline)
+    forbidden = offline_reason(offline)
     tried = []
     for source in sources:
         try:
@@ -92,11 +108,9 @@ def locate(name: str, folder: Path | str | None = None, *, offline: bool | None 
             if source.network and not forbidden:
                 report(f"no answer from {source.title}: {error}")
     allow = f"allow the network (it is forbidden by {forbidden})" if forbidden else "connect this machine to a network"
-    names = ", ".join(file.archive_name for file in request.files)
     raise DataError(
         f"the files of {name} were not found. Tried:\n" + "\n".join(tried) + "\n"
-        f"What to do: {allow} and try again; or put {names} into a folder and name that folder, or into {request.cache}; "
-        f"or install Debian's package {DEBIAN_PACKAGE}."
+        f"What to do: {allow} and try again; or {_BY_HAND[name](request)}"
     )
 
 
@@ -135,7 +149,7 @@ def known_name(name: str, names: Iterable[str]) -> str:
     raise ValueError(f"there is no dataset {name!r}: {hint}The datasets are {', '.join(sorted(names))}")
 
 
-def _offline_reason(offline: bool | None) -> str | None:
+def offline_reason(offline: bool | None) -> str | None:
     """What forbids the network, in words, or None."""
     if offline is None:
         value = os.environ.get("RESNETS_OFFLINE", "")
@@ -203,7 +217,7 @@ def _from_debian_folder(request: Request) -> Path:
 def _from_mirrors(request: Request) -> Path:
     from .fetch import from_mirrors
 
-    with _workspace(request.cache) as folder:
+    with workspace(request.cache) as folder:
         for file in _lacking(request):
             _keep(from_mirrors(file, folder, request.report).parent, file, request)
     return request.cache
@@ -212,7 +226,7 @@ def _from_mirrors(request: Request) -> Path:
 def _from_debian_package(request: Request) -> Path:
     from .fetch import from_debian
 
-    with _workspace(request.cache) as folder:
+    with workspace(request.cache) as folder:
         unpacked = from_debian(DEBIAN_PACKAGE, folder, request.report) / DEBIAN_FOLDER.relative_to(DEBIAN_FOLDER.anchor)
         for path, file in zip(_complete(unpacked, request.files), request.files, strict=True):
             try:
@@ -255,15 +269,24 @@ def _keep(folder: Path, file: DataFile, request: Request) -> None:
     """Copy a verified file into the cache, whole or not at all."""
     source = find(folder, file)
     assert source is not None
+    keep(source, request.cache)
+
+
+def keep(source: Path, cache: Path) -> None:
+    """Copy a verified file into the cache, whole or not at all.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
     try:
-        with open(source, "rb") as stream, atomic(request.cache / source.name) as copy:
+        with open(source, "rb") as stream, atomic(cache / source.name) as copy:
             shutil.copyfileobj(stream, copy, 1 << 20)
     except OSError as error:
-        raise _cannot_write(request.cache, error) from error
+        raise _cannot_write(cache, error) from error
 
 
 @contextmanager
-def _workspace(cache: Path) -> Iterator[Path]:
+def workspace(cache: Path) -> Iterator[Path]:
     """A temporary folder inside the cache (on the disk that is meant for data), gone with all it holds when the block ends."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -279,6 +302,32 @@ def _cannot_write(cache: Path, error: OSError) -> DataError:
     )
 
 
+def _of_archive(name: str) -> Callable[[Request], Path]:
+    """A function of `cifar`, which is imported when it is asked: that module needs this one."""
+
+    def find(request: Request) -> Path:
+        from . import cifar
+
+        found: Path = getattr(cifar, name)(request)
+        return found
+
+    return find
+
+
+def _imagenet_folder(request: Request) -> Path:
+    from .imagenet import check_layout
+
+    if request.folder is None:
+        raise NotThere("none was named")
+    check_layout(request.folder)
+    return request.folder
+
+
+_CIFAR = (
+    Source("a folder that you name", _of_archive("from_named_folder")),
+    Source("the cache", _of_archive("from_cache")),
+    Source("the publisher's site", _of_archive("from_site"), network=True),
+)
 SOURCES: dict[str, tuple[Source, ...]] = {
     "fashion-mnist": (
         Source("a folder that you name", _from_named_folder),
@@ -288,5 +337,12 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         Source("Debian's package, without installing it", _from_debian_package, network=True),
     ),
     "digits": (Source("the package itself", _from_package),),
+    "cifar-10": _CIFAR,
+    "cifar-100": _CIFAR,
+    "imagenet": (Source("the folder that you name", _imagenet_folder),),
 }
 """By dataset: where its files are looked for, in this order."""
+_BY_HAND: dict[str, Callable[[Request], str]] = {
+    "fashion-mnist": _debian_by_hand, "cifar-10": _archive_by_hand, "cifar-100": _archive_by_hand, "imagenet": _imagenet_by_hand,
+}  # fmt: skip
+"""By dataset: what a person can do where no source has it."""

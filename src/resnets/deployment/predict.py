@@ -15,13 +15,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from ..data.folders import PICTURE_ENDINGS
 from ..data.preprocessing import Preprocessing
 from ..networks import Network
-
-PICTURE_ENDINGS = (
-    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
-    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..networks import NetworkSpec
-from .references import REFERENCES, Family, ReferenceName
+from .reference_family import Family
+from .references import REFERENCES, ReferenceName
 
 WHAT = {
     "blocks": "units in each stage",

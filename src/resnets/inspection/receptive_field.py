@@ -72,13 +72,13 @@ def _fields(network: Network) -> dict[str, Field]:
 def _seen(module: nn.Module, field: Field) -> Field:
     """The field behind `module`, whose input has `field`."""
     if isinstance(module, ResidualUnit):
-        entered = _seen(module.prelude, field)
+        entered = _seen(module.prelude or nn.Identity(), field)
         left = _seen(module.residual, entered)
         if not isinstance(module.shortcut, NoShortcut):
             match = module.shortcut.match
-            assert isinstance(match, nn.Module)
-            left = left.joined(_seen(match, entered))
-        return _seen(module.after, left)
+            assert match is None or isinstance(match, nn.Module)
+            left = left.joined(_seen(match or nn.Identity(), entered))
+        return _seen(module.after or nn.Identity(), left)
     if isinstance(module, Concatenation):
         branches = [_seen(branch, field) for branch in module.branches]
         whole = branches[0]

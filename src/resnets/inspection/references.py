@@ -1,52 +1,20 @@
 """What other definitions of these networks fix, as data: values of `NetworkSpec` fields with their sources. Imports no torch.
 
-A reference (he2015, torchvision, timm) is a row of families; a family is a table of networks that share their fields. What `fields` does
+A reference (he2015, torchvision, timm, ...) is a row of families; a family is a table of networks that share their fields. What `fields` does
 not name has the value of `NetworkSpec`'s default, except for `unstated`, on which the reference says nothing. `admits` lists the
 values of a field that the reference all allows. A remark is a difference that no field of ours describes.
-Tests compare the rows of torchvision and timm with the modules that these packages build.
+Tests compare the rows of torchvision and timm with the modules that these packages build. The later papers, whose own releases are
+theirs, are in later_references.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..networks import NetworkSpec
+from .later_references import HE2016, INCEPTION, WRN
+from .reference_family import Family, Remark
 
-ReferenceName = Literal["he2015", "torchvision", "timm"]
-
-
-@dataclass(frozen=True)
-class Remark:
-    """A difference from every network of ours that is no value of a field."""
-
-    what: str
-    ours: str
-    theirs: str
-    source: str
-    only: tuple[str, ...] = ()
-    """The family's networks that it concerns; empty for all."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """Networks of one reference that share their fields."""
-
-    source: str
-    """Where the definition stands; also the source of every field that `sources` does not name."""
-    networks: Mapping[str, Mapping[str, Any]]
-    """The reference's own names, each with the fields in which it differs from the rest of the family."""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    admits: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    unstated: frozenset[str] = frozenset()
-    remarks: tuple[Remark, ...] = ()
-
-    def spec(self, name: str) -> NetworkSpec:
-        """One of its networks."""
-        return NetworkSpec(**{**self.fields, **self.networks[name]})
-
+ReferenceName = Literal["he2015", "he2016", "wrn", "inception", "torchvision", "timm"]
 
 _BLOCKS = {
     18: (2, 2, 2, 2), 26: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
@@ -268,6 +236,9 @@ _TIMM_INCEPTION_RESNET = Family(
 
 REFERENCES: dict[ReferenceName, tuple[Family, ...]] = {
     "he2015": (_HE2015_IMAGENET, _HE2015_BASIC, _HE2015_CIFAR),
+    "he2016": HE2016,
+    "wrn": WRN,
+    "inception": INCEPTION,
     "torchvision": (_TORCHVISION,),
     "timm": (_TIMM_RESNET, _TIMM_SE, _TIMM_V2, _TIMM_INCEPTION_V4, _TIMM_INCEPTION_RESNET),
 }

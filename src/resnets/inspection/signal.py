@@ -227,12 +227,11 @@ def _ratio(part: float, whole: float) -> float | None:
 def _scale(unit: ResidualUnit) -> float | None:
     """lambda of h = lambda x, or None where h is no such thing."""
     shortcut = unit.shortcut
-    if not isinstance(shortcut, Shortcut) or not isinstance(shortcut.join, Sum) or not isinstance(unit.prelude, nn.Identity):
+    if not isinstance(shortcut, Shortcut) or not isinstance(shortcut.join, Sum) or unit.prelude is not None:
         return None
-    steps = list(shortcut.match) if isinstance(shortcut.match, nn.Sequential) else [shortcut.match]
-    if not all(isinstance(step, (nn.Identity, Scale)) for step in steps):
-        return None
-    return math.prod(step.factor for step in steps if isinstance(step, Scale))
+    if shortcut.match is None:
+        return 1.0
+    return shortcut.match.factor if isinstance(shortcut.match, Scale) else None
 
 
 def _products(units: dict[str, ResidualUnit]) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from .spec import NetworkSpec
@@ -18,7 +19,25 @@ from .spec import NetworkSpec
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
-AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+@torch.fx.wrap  # a symbolic trace has no sizes to take the smaller of
+def _clipped_pool(x: Tensor, window: int) -> Tensor:
+    depth, height, width = (min(window, size) for size in x.shape[2:])
+    return nn.functional.avg_pool3d(x, (depth, height, width), window, ceil_mode=True, count_include_pad=False)
+
+
+class AveragePool3d(nn.AvgPool3d):
+    """Windows next to each other, each averaged over the positions it has, also where a map is thinner than a window. There torch's
+    own pool does so in one and two dimensions and refuses in three."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert isinstance(self.kernel_size, int)
+        pooled: Tensor = _clipped_pool(input, self.kernel_size)
+        return pooled
+
+
+AVERAGE_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: AveragePool3d}
 
 
 def convolution(

@@ -33,17 +33,18 @@ class ResidualUnit(nn.Module):
     """x -> f(shortcut(p(x), F(p(x)))).
 
     F is `residual`, h and its join are `shortcut`, f is `after`. p is the `prelude`: an activation before the branch in
-    pre-activation networks where the shape changes, elsewhere the identity.
+    pre-activation networks where the shape changes. None stands for the identity in f and p, which then cost no call.
     """
 
-    def __init__(self, residual: nn.Module, shortcut: nn.Module, after: nn.Module, prelude: nn.Module) -> None:
+    def __init__(self, residual: nn.Module, shortcut: nn.Module, after: nn.Module | None, prelude: nn.Module | None) -> None:
         super().__init__()
         self.prelude, self.residual, self.shortcut, self.after = prelude, residual, shortcut, after
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.prelude(x)
-        y: Tensor = self.after(self.shortcut(x, self.residual(x)))
-        return y
+        if self.prelude is not None:
+            x = self.prelude(x)
+        y: Tensor = self.shortcut(x, self.residual(x))
+        return y if self.after is None else self.after(y)
 
 
 def build_unit(spec: NetworkSpec, place: Place, *, later_dilation: int) -> ResidualUnit:
@@ -68,9 +69,9 @@ def build_unit(spec: NetworkSpec, place: Place, *, later_dilation: int) -> Resid
     )
 
 
-def _sequence(spec: NetworkSpec, kinds: tuple[str, ...], channels: int, *, inplace: bool = True) -> nn.Module:
+def _sequence(spec: NetworkSpec, kinds: tuple[str, ...], channels: int, *, inplace: bool = True) -> nn.Module | None:
     layers = dict(activation(spec, kinds, channels, inplace=inplace))
-    return nn.Identity() if not layers else next(iter(layers.values())) if kinds == ("relu",) else _named(layers)
+    return None if not layers else next(iter(layers.values())) if kinds == ("relu",) else _named(layers)
 
 
 def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
@@ -89,30 +90,36 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.checkpointing and self.training and torch.is_grad_enabled()):
-            for unit in self:
-                x = unit(x)
-            return x
-        units = list(self)
-        length = math.ceil(math.sqrt(len(units)))
-        for start in range(0, len(units), length):
-            segment = nn.Sequential(*units[start : start + length])
-            x = checkpoint(segment, x, use_reentrant=False, context_fn=partial(_contexts, segment))
+            return self._segment(x, 0, len(self))
+        length = math.ceil(math.sqrt(len(self)))
+        for start in range(0, len(self), length):
+            stop = start + length
+            if torch.compiler.is_compiling():
+                # There the statistics are results of the forward graph, which recomputing a part of it does not touch.
+                x = checkpoint(self._segment, x, start, stop, use_reentrant=False)
+            else:
+                contexts = partial(self._contexts, start, stop)
+                x = checkpoint(self._segment, x, start, stop, use_reentrant=False, context_fn=contexts)
         return x
 
+    def _segment(self, x: Tensor, start: int, stop: int) -> Tensor:
+        for unit in list(self)[start:stop]:
+            x = unit(x)
+        return x
 
-def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds a segment's forward pass, and what surrounds its recomputation."""
-    return nullcontext(), _statistics_kept(segment)
+    def _contexts(self, start: int, stop: int) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What surrounds a segment's forward pass, and what surrounds its recomputation."""
+        return nullcontext(), _statistics_kept(list(self)[start:stop])
 
 
 @contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
+def _statistics_kept(units: list[nn.Module]) -> Iterator[None]:
     """Recomputing must not update running statistics a second time with the same batch.
 
     Momentum 0 keeps them; without them altogether autograd would keep other tensors than in the forward pass, which
     `checkpoint` refuses. The counter of batches counts in a tensor that is thrown away.
     """
-    norms = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    norms = (m for unit in units for m in unit.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, counter in kept:
         norm.momentum, norm.num_batches_tracked = 0.0, None if counter is None else torch.zeros_like(counter)
@@ -136,6 +143,10 @@ class Network(nn.Module):
         """Class names in the logits' order, where a model file gave them."""
         self.preprocessing: Any = None
         """What turns a picture into this network's input, where a model file gave it."""
+        self.still: frozenset[str] = frozenset()
+        """Names of `parts` that stay in evaluation mode while the others train: no dropout, running statistics used and kept."""
+        self.fixed_statistics = False
+        """Whether all batch norms do, so that running statistics never change."""
         self.conv1, self.pool, channels = build_stem(spec)
         self.stage_names = spec.stage_names
         self.feature_channels = {"conv1": channels}
@@ -176,6 +187,28 @@ class Network(nn.Module):
             channels = self.feature_channels[self.stage_names[-1]] = spec.final_width
         self.head = build_head(spec, channels)
         initialize(self, [unit.residual for unit in self.units()], spec)  # type: ignore[misc]
+
+    @property
+    def parts(self) -> dict[str, tuple[nn.Module, ...]]:
+        """What fine-tuning takes as one, from the picture to the logits: conv1, each stage with what leads into it, the head."""
+        stages = {
+            name: (*([self.transitions[name]] if name in self.transitions else []), getattr(self, name))
+            for name in self.stage_names
+        }
+        stages[self.stage_names[-1]] += (self.final,)
+        return {"conv1": (self.conv1,), **stages, "head": (self.head,)}
+
+    def train(self, mode: bool = True) -> Network:
+        """Training or evaluation mode, but for what `still` and `fixed_statistics` keep in evaluation mode."""
+        super().train(mode)
+        for name, modules in self.parts.items():
+            for module in modules if name in self.still else ():
+                module.eval()
+        if self.fixed_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
 
     def units(self) -> list[ResidualUnit]:
         """All residual units, from the first to the last."""

@@ -15,14 +15,14 @@ from .spec import NetworkSpec
 
 
 class Shortcut(nn.Module):
-    """join(match(x), r)."""
+    """join(match(x), r); without `match` where x has r's shape already."""
 
-    def __init__(self, match: nn.Module, join: nn.Module) -> None:
+    def __init__(self, match: nn.Module | None, join: nn.Module) -> None:
         super().__init__()
         self.match, self.join = match, join
 
     def forward(self, x: Tensor, r: Tensor) -> Tensor:
-        joined: Tensor = self.join(self.match(x), r)
+        joined: Tensor = self.join(x if self.match is None else self.match(x), r)
         return joined
 
 
@@ -55,7 +55,7 @@ class Projection(nn.Sequential):
     def __init__(self, spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         if spec.shortcut == "average-pool" and stride > 1:
-            # ceil_mode keeps odd maps in step with the padded 3x3 of F; the mean leaves the padding out.
+            # ceil_mode keeps odd maps in step with the padded 3x3 of F; the mean leaves out what lies beyond the edge.
             self.pool = AVERAGE_POOLS[spec.dims](stride, stride, ceil_mode=True, count_include_pad=False)
             stride = 1
         self.conv = convolution(spec, in_channels, out_channels, 1, stride=stride)
@@ -108,9 +108,9 @@ def build_shortcut(spec: NetworkSpec, in_channels: int, out_channels: int, strid
     """
     if spec.shortcut == "none":
         return NoShortcut()
-    match: nn.Module
+    match: nn.Module | None
     if spec.shortcut != "C" and in_channels == out_channels and stride == 1:
-        match = nn.Identity()
+        match = None
     elif spec.shortcut == "A":
         if out_channels < in_channels:
             raise ValueError(f"shortcut A cannot go from {in_channels} to {out_channels} channels; use shortcut='B'")
@@ -118,7 +118,8 @@ def build_shortcut(spec: NetworkSpec, in_channels: int, out_channels: int, strid
     else:
         match = Projection(spec, in_channels, out_channels, stride)
     if spec.shortcut_scale != 1:
-        match = nn.Sequential(match, Scale(spec.shortcut_scale))
+        scale = Scale(spec.shortcut_scale)
+        match = scale if match is None else nn.Sequential(match, scale)
     join: nn.Module
     if spec.join == "sum":
         # Where F ends in a ReLU, autograd needs that ReLU's result untouched.

@@ -251,6 +251,21 @@ def get_spec(name: str, **overrides: Any) -> NetworkSpec:
         raise ValueError(f"network {plain}: {explain(error)}") from None
 
 
+def spell(spec: NetworkSpec, leaving_out: frozenset[str] = frozenset()) -> str:
+    """The shortest name with overrides that `get_spec` turns into `spec`, up to the fields in `leaving_out`."""
+    fields = [field for field in NetworkSpec.model_fields if field not in leaving_out]
+    named = []
+    for name, row in ROWS.items():
+        changes = [field for field in fields if getattr(spec, field) != getattr(row.spec, field)]
+        values = ",".join(f"{field}={_spelled(getattr(spec, field))}" for field in changes)
+        named.append((len(changes), len(values), f"{name}:{values}" if changes else name))
+    return min(named)[2]
+
+
+def _spelled(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
 def explain(error: ValidationError) -> str:
     """One sentence a problem, each with the field, the value and what was expected."""
     sentences = []

@@ -19,15 +19,23 @@ class CalibrationBin:
     """Lower edge, not part of the bin (but 0 is of the first)."""
     high: float
     num_images: int
-    accuracy: float | None
-    """Share of them that were right; None where there are none."""
-    confidence: float | None
-    """Their mean confidence; None where there are none."""
+    num_right: int
+    sum_of_confidences: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of them that were right; None where there are none."""
+        return self.num_right / self.num_images if self.num_images else None
+
+    @property
+    def confidence(self) -> float | None:
+        """Their mean confidence; None where there are none."""
+        return self.sum_of_confidences / self.num_images if self.num_images else None
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidences against what came true."""
+    """Confidences against what came true, in bins; of at least one picture."""
 
     bins: tuple[CalibrationBin, ...]
 
@@ -38,22 +46,18 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: sum over the bins of |accuracy - confidence|, weighed by their shares of the pictures (eq. 3)."""
-        return sum(part.num_images * abs(part.accuracy - part.confidence) for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
-
-    @property
-    def confidence(self) -> float:
-        """Mean confidence of all pictures."""
-        return sum(part.num_images * part.confidence for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
+        """Expected calibration error: |accuracy - confidence| of each bin, weighed by its share of the pictures (eq. 3)."""
+        return sum(abs(part.num_right - part.sum_of_confidences) for part in self.bins) / self.num_images
 
     @property
     def accuracy(self) -> float:
         """Share of all pictures that were right."""
-        return sum(part.num_images * part.accuracy for part in _filled(self.bins)) / self.num_images  # type: ignore[operator]
+        return sum(part.num_right for part in self.bins) / self.num_images
 
-
-def _filled(bins: tuple[CalibrationBin, ...]) -> list[CalibrationBin]:
-    return [part for part in bins if part.num_images]
+    @property
+    def confidence(self) -> float:
+        """Mean confidence of all pictures."""
+        return sum(part.sum_of_confidences for part in self.bins) / self.num_images
 
 
 def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Calibration:
@@ -74,17 +78,7 @@ def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Cal
         raise ValueError("a confidence must be a probability from 0 to 1, but one is not, or is not a number")
     places = torch.bucketize(values, torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)[1:-1])
     counts = torch.bincount(places, minlength=num_bins)
-    right = torch.bincount(places, correct.double().cpu(), num_bins)
+    right = torch.bincount(places[correct.cpu()], minlength=num_bins)
     said = torch.bincount(places, values, num_bins)
-    return Calibration(
-        tuple(
-            CalibrationBin(
-                m / num_bins,
-                (m + 1) / num_bins,
-                count,
-                float(right[m]) / count if count else None,
-                float(said[m]) / count if count else None,
-            )
-            for m, count in enumerate(counts.tolist())
-        )
-    )
+    edges = [m / num_bins for m in range(num_bins + 1)]
+    return Calibration(tuple(map(CalibrationBin, edges[:-1], edges[1:], counts.tolist(), right.tolist(), said.tolist())))

@@ -16,6 +16,10 @@ from torch.nn import functional
 from .distributed import ALONE, World
 
 
+Observer = Callable[[Tensor, Tensor, Tensor], None]
+"""Is shown each batch's images (B, C, H, W) and labels (B,), as the network got them, and its logits (B, K), float32."""
+
+
 @dataclass(frozen=True)
 class EvaluationResult:
     """What an evaluation found; `confusion[i, j]` counts pictures of class i that were taken for class j, int64 (K, K)."""
@@ -63,13 +67,12 @@ def evaluate(
     *,
     precision: str = "fp32",
     flips: bool = False,
-    observe: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+    observe: Observer | None = None,
     world: World = ALONE,
 ) -> EvaluationResult:
     """Evaluates `network` on batches of (images (B, C, H, W) float32, labels (B,) int64); it is left in the mode it was in.
 
-    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch's images, labels and logits
-    (B, K), float32. Several processes bring a part of the pictures each and all get the result for all of them.
+    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the result for all of them.
 
     Raises:
         ValueError: no pictures, or a label outside the network's classes.

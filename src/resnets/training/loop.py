@@ -16,7 +16,7 @@ from ..data.loader import Batch
 from .checkpoint import Position
 from .distributed import World
 from .early_stopping import end_of_patience, judge
-from .evaluate import EvaluationResult, evaluate
+from .evaluate import EvaluationResult, Observer, evaluate
 from .schedules import learning_rate_factor
 from .session import Session
 from .step import StepResult
@@ -168,8 +168,8 @@ def due(every: int, epoch: int) -> bool:
     return bool(every) and epoch % every == 0
 
 
-def evaluate_session(session: Session) -> EvaluationResult:
-    """Evaluates the session's network as its recipe says."""
+def evaluate_session(session: Session, observe: Observer | None = None) -> EvaluationResult:
+    """Evaluates the session's network as its recipe says; `observe` as in `evaluate`."""
     settings = session.recipe.evaluation
     session.world.share_buffers(session.evaluated)
     return evaluate(
@@ -177,5 +177,6 @@ def evaluate_session(session: Session) -> EvaluationResult:
         session.feed.evaluation.in_order(),
         precision=settings.precision,
         flips=settings.flips,
+        observe=observe,
         world=session.world,
     )

@@ -8,24 +8,27 @@ replaced by the nearest orthogonal matrix, found by a few steps of a Newton-Schu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..networks.initialization import CONVOLUTION_TYPES, NORM_TYPES
+from .lamb import Lamb
 from .recipe import Optimizer
 
 
 def parameter_kinds(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Each parameter in one of three lists: "hidden" (convolutions' weights but the first's), "weights" (the first
+    """Each parameter that learns in one of three lists: "hidden" (convolutions' weights but the first's), "weights" (the first
     convolution's and linear layers'), "norms and biases"."""
     kinds: dict[str, list[nn.Parameter]] = {"hidden": [], "weights": [], "norms and biases": []}
     seen_convolution = False
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if isinstance(module, NORM_TYPES) or name == "bias":
+            if not parameter.requires_grad:
+                seen_convolution = seen_convolution or isinstance(module, CONVOLUTION_TYPES)
+            elif isinstance(module, NORM_TYPES) or name == "bias":
                 kinds["norms and biases"].append(parameter)
             elif isinstance(module, CONVOLUTION_TYPES) and seen_convolution:
                 kinds["hidden"].append(parameter)
@@ -35,8 +38,19 @@ def parameter_kinds(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     return kinds
 
 
-def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over the network's parameters. Each group carries `peak`, the learning rate at the schedule's factor 1."""
+def build_optimizer(
+    settings: Optimizer,
+    network: nn.Module,
+    rates: Mapping[nn.Parameter, float] | None = None,
+    apart: Collection[nn.Parameter] = (),
+) -> torch.optim.Optimizer:
+    """The optimizer over the network's parameters that learn. Each group carries `peak`, the learning rate at the schedule's factor 1.
+
+    Args:
+        rates: parameters' learning rates as multiples of the settings'; None for 1 everywhere.
+        apart: parameters that begin to learn before or behind the others; they get groups of their own, because torch's fused
+            optimizers need all of a group to have a state or none.
+    """
     kinds = parameter_kinds(network)
     decay = settings.weight_decay
     exempt = decay if settings.decay_norms_and_biases else 0.0
@@ -48,15 +62,18 @@ def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Opti
             {"params": kinds["weights"], "lr": rest, "weight_decay": decay, "orthogonal": False},
             {"params": kinds["norms and biases"], "lr": rest, "weight_decay": exempt, "orthogonal": False},
         ]
-        optimizer: torch.optim.Optimizer = Muon([g for g in groups if g["params"]], momentum=settings.momentum)
+        groups = _split(groups, settings.learning_rate, rates, apart)
+        optimizer: torch.optim.Optimizer = Muon(groups, momentum=settings.momentum)
     else:
         groups = [
             {"params": kinds["hidden"] + kinds["weights"], "weight_decay": decay},
             {"params": kinds["norms and biases"], "weight_decay": exempt},
         ]
-        groups = [group for group in groups if group["params"]]
+        groups = _split(groups, settings.learning_rate, rates, apart)
         fused = device.type in ("cpu", "cuda")
-        if settings.name == "sgd":
+        if settings.name == "lamb":
+            optimizer = Lamb(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.epsilon)
+        elif settings.name == "sgd":
             nesterov = settings.nesterov and settings.momentum > 0
             optimizer = torch.optim.SGD(
                 groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=fused
@@ -67,6 +84,24 @@ def build_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Opti
     for group in optimizer.param_groups:
         group["peak"] = group["lr"]
     return optimizer
+
+
+def _split(
+    groups: list[dict[str, Any]],
+    learning_rate: float,
+    rates: Mapping[nn.Parameter, float] | None,
+    apart: Collection[nn.Parameter],
+) -> list[dict[str, Any]]:
+    """The groups, each with its own `lr`, cut where their parameters learn at different rates or times; empty ones are left out."""
+    aside, split = set(apart), []
+    for group in groups:
+        alike: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            rate = 1.0 if rates is None else rates[parameter]
+            alike.setdefault((rate, parameter in aside), []).append(parameter)
+        for (rate, _), parameters in alike.items():
+            split.append({**group, "params": parameters, "lr": group.get("lr", learning_rate) * rate})
+    return split
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -29,6 +29,7 @@ from .checkpoint import Position, load_newest, previous, save_checkpoint
 from .distributed import joined
 from .environment import describe_environment
 from .evaluate import EvaluationResult
+from .findings import FindingsCollector
 from .loop import Interrupted, Listener, evaluate_session, train_loop
 from .recalibration import recalibrate
 from .recipe import Recipe, read_recipe
@@ -238,7 +239,8 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     if recipe.bn == "recalibrate":
         pictures = (batch.images for batch in session.training.epoch(0))
         recalibrate(session.evaluated, pictures, precision=recipe.evaluation.precision, sum_over_processes=session.world.sum)
-    result = evaluate_session(session)
+    watcher = watch_evaluation(session) if recipe.report else None
+    result = evaluate_session(session, watcher.add if watcher is not None else None)
     order = session.training.order
     epoch, done_in_epoch = order.place(position.step)
     epochs = epoch + done_in_epoch / order.steps_in(epoch)
@@ -252,11 +254,25 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     if left_out := session.feed.left_out():
         done["left_out"] = left_out
     listen({**done, "directory": str(run.path), "model_path": str(run.model)})
-    if recipe.report and writes:
-        from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
+    if watcher is not None:
+        findings = watcher.findings(session.evaluated, world=session.world)
+        if writes:
+            from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
 
-        write_report(run.report, recipe, run.events(), session.classes, describe_environment())
+            left_out_names = session.feed.unreadable()
+            write_report(
+                run.report, recipe, run.events(), session.classes, describe_environment(), findings, excluded=left_out_names
+            )
     return Run(run.path, run.model, metrics, session.classes)
+
+
+def watch_evaluation(session: Session) -> FindingsCollector:
+    """Collects what the network says about the pictures that this process evaluates, by name where they are files."""
+    loader = session.feed.evaluation
+    own = loader.order.share.of(len(loader))
+    name_of = getattr(loader, "name_of", None)
+    names = None if name_of is None else [name_of(i) for i in range(own.start, own.stop)]
+    return FindingsCollector(session.preprocessing, names=names)
 
 
 def describe_session(session: Session) -> dict[str, Any]:

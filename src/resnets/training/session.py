@@ -22,6 +22,7 @@ from .feed import Feed, open_feed
 from .fine_tuning import Learners, rate_factors
 from .losses import build_loss
 from .optimizers import build_optimizer
+from .precision import trusted_precision
 from .recipe import Recipe
 from .start import named_network, normalization_of, read_start, start_network
 from .step import TrainingStep
@@ -160,7 +161,7 @@ def open_session(recipe: Recipe, report: Callable[[str], None], world: World = A
     step = TrainingStep(
         compiled(wrapped(network.train(), world, device, phases=recipe.fine_tuning.head_first > 0), recipe),
         build_optimizer(recipe.optimizer, network, rate_factors(network, recipe.fine_tuning.rate_decay), learners.first),
-        precision=recipe.precision,
+        precision=trusted_precision(recipe.precision, network, feed.preprocessing, device, report),
         accumulation=recipe.accumulation,
         loss=build_loss(recipe.loss, recipe.label_smoothing),
         clip_norm=recipe.clip_norm,

@@ -1,8 +1,9 @@
 """Caffe2 blob names, as in the ImageNet files MSRA/R-50.pkl, MSRA/R-101.pkl and FAIR/X-101-32x8d.pkl that detectron2 starts from.
 
 `res2_0_branch2a_w` is the first convolution of conv2_x's first unit. A norm there is what is left of a batch norm whose statistics were
-folded into its scale and shift (`_bn_s`, `_bn_b`): as a batch norm it has mean 0 and variance 1. The networks were trained on
-pictures in the order blue, green, red with values in [0, 255].
+folded into its scale and shift (`_bn_s`, `_bn_b`): as a batch norm it has mean 0 and variance 1. Files whose norms were not folded have
+the statistics, too (`_bn_rm`, `_bn_riv`; detectron2's converter takes the latter for the variance, whatever its name says). The networks
+were trained on pictures in the order blue, green, red with values in [0, 255].
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ BGR_STD = {False: (1.0, 1.0, 1.0), True: (57.375, 57.12, 58.395)}
 """By what a picture is divided: nothing for MSRA's networks; for the ResNeXt of FAIR this (its configuration's PIXEL_STD)."""
 
 _BRANCHES = {"branch1": "shortcut", "branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3"}
-_LEAVES = {"w": "weight", "b": "bias", "bn_s": "norm.weight", "bn_b": "norm.bias"}
-_UNIT = re.compile(r"(res\d)_(\d+)_(branch1|branch2[abc])_(w|bn_s|bn_b)")
-_STEM = re.compile(r"(?:res_)?conv1_(w|bn_s|bn_b)")
+_LEAVES = {
+    "w": "weight", "b": "bias", "bn_s": "norm.weight", "bn_b": "norm.bias", "bn_rm": "norm.running_mean", "bn_riv": "norm.running_var",
+}  # fmt: skip
+_UNIT = re.compile(r"(res\d)_(\d+)_(branch1|branch2[abc])_(w|bn_(?:s|b|rm|riv))")
+_STEM = re.compile(r"(?:res_)?conv1_(w|bn_(?:s|b|rm|riv))")
 _CLASSIFIER = re.compile(r"(?:fc1000|pred|linear)_(w|b)")
 
 
@@ -33,10 +36,10 @@ def is_caffe(keys: Iterable[str]) -> bool:
 
 
 def detectron2_state(blobs: Mapping[str, Tensor], epsilon: float) -> dict[str, Tensor]:
-    """The blobs under detectron2's names, norms with mean 0 and variance 1 - epsilon (so that 1 stands under the root).
+    """The blobs under detectron2's names; folded norms get mean 0 and variance 1 - epsilon (so that 1 stands under the root).
 
     Momentum of the training (`*_momentum`) is left out. A bias of the first convolution, which Caffe's ResNet-50 has, goes into the
-    shift of the norm behind it: s (Wx + c) + b = s Wx + (b + s c). Names that are not known stay as they are.
+    shift of the (folded) norm behind it: s (Wx + c) + b = s Wx + (b + s c). Names that are not known stay as they are.
     """
     state = {_renamed(name): value for name, value in blobs.items() if not name.endswith("_momentum")}
     bias = state.pop("conv1_b", None)
@@ -44,8 +47,8 @@ def detectron2_state(blobs: Mapping[str, Tensor], epsilon: float) -> dict[str, T
         state["stem.conv1.norm.bias"] = state["stem.conv1.norm.bias"] + state["stem.conv1.norm.weight"] * bias
     for name in [name for name in state if name.endswith(".norm.weight")]:
         norm = name.removesuffix("weight")
-        state[norm + "running_mean"] = torch.zeros_like(state[name])
-        state[norm + "running_var"] = torch.full_like(state[name], 1 - epsilon)
+        state.setdefault(norm + "running_mean", torch.zeros_like(state[name]))
+        state.setdefault(norm + "running_var", torch.full_like(state[name], 1 - epsilon))
     return state
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torchvision
 from torchvision.models import get_model_weights
-from torchvision.transforms import InterpolationMode
 
 from ..data.preprocessing import Preprocessing
 from ..networks import NetworkSpec, get_spec
@@ -64,8 +63,6 @@ def _entries() -> dict[str, CatalogueEntry]:
 
 def _entry(theirs: str, ours: str, weights: Any) -> CatalogueEntry:
     transforms, meta = weights.transforms(), weights.meta
-    # Preprocessing is bilinear; a torchvision whose residual networks were trained otherwise must not be misread.
-    assert transforms.interpolation == InterpolationMode.BILINEAR, f"{weights} was trained with {transforms.interpolation}"
     accuracy = meta["_metrics"]["ImageNet-1K"]
     return CatalogueEntry(
         network=ours,
@@ -75,6 +72,7 @@ def _entry(theirs: str, ours: str, weights: Any) -> CatalogueEntry:
         preprocessing=Preprocessing(
             size=transforms.crop_size[0],
             resize=transforms.resize_size[0],
+            interpolation=transforms.interpolation.value,
             mean=tuple(transforms.mean),
             std=tuple(transforms.std),
         ),

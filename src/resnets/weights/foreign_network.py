@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
@@ -74,17 +75,63 @@ def foreign_network(name: str) -> nn.Module:
     return network
 
 
+@dataclass(frozen=True)
+class ForeignPart:
+    """One of the modules that another package's network consists of."""
+
+    name: str
+    kind: str
+    """Its class."""
+    output: tuple[int, ...] | None
+    """Shape of its output for one picture; None where it puts out no single tensor, or the network does not call it."""
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class ForeignCost:
+    """Parameters and multiply-adds of another package's network, for one picture, in all and by its parts."""
+
+    parameters: int
+    macs: int
+    """Of convolutions and matrix products."""
+    channels: int
+    size: int
+    """Height and width of the picture in pixels."""
+    parts: tuple[ForeignPart, ...]
+    """Its children in their order; what lies in none of them is in the totals alone."""
+
+
 def foreign_cost(name: str) -> tuple[int, int, int]:
-    """Parameters, multiply-adds for one picture (convolutions and matrix products), and the height and width of that picture in
-    pixels, of another package's network; counted on the meta device without computing.
+    """Parameters, multiply-adds for one picture, and that picture's height and width in pixels, of another package's network.
 
     Raises:
-        ValueError: as `foreign_network`; or a network that takes no pictures (C, H, W).
+        ValueError: as `foreign_parts`.
+    """
+    cost = foreign_parts(name)
+    return cost.parameters, cost.macs, cost.size
+
+
+def foreign_parts(name: str, input_size: int | None = None) -> ForeignCost:
+    """What another package's network costs, for a picture of `input_size` or of the size its weights were made for; counted on the meta
+    device without computing.
+
+    Raises:
+        ValueError: as `foreign_network`; or a network that takes no pictures (C, H, W) of that size.
     """
     with torch.device("meta"):
         network = foreign_network(name).eval()
-    channels, size = _input(name, network)
+    channels, native = _input(name, network)
+    size = input_size or native
     images = torch.empty(1, channels, size, size, device="meta")
+    outputs: dict[str, tuple[int, ...]] = {}
+
+    def remember(child: str, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs[child] = tuple(output.shape[1:])
+
+    for child, module in network.named_children():
+        module.register_forward_hook(lambda _module, _inputs, output, child=child: remember(child, output))
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
@@ -92,8 +139,20 @@ def foreign_cost(name: str) -> tuple[int, int, int]:
     except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{name} cannot be counted with pictures of {channels}×{size}×{size}: {said}") from None
+    flops, root = counter.get_flop_counts(), type(network).__name__
     # The counter takes a multiply and an add for two.
-    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2, size
+    parts = tuple(
+        ForeignPart(
+            child,
+            type(module).__name__,
+            outputs.get(child),
+            sum(parameter.numel() for parameter in module.parameters()),
+            sum(flops.get(f"{root}.{child}", {}).values()) // 2,
+        )
+        for child, module in network.named_children()
+    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return ForeignCost(parameters, counter.get_total_flops() // 2, channels, size, parts)
 
 
 def _input(name: str, network: nn.Module) -> tuple[int, int]:

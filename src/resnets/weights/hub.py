@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..data.preprocessing import Preprocessing
 from ..networks import NetworkSpec
@@ -147,12 +147,13 @@ def _timm(config: Mapping[str, Any], origin: str) -> Described:
     described = {**config, **config.get("pretrained_cfg", {})}
     channels, size, _ = described.get("input_size", (3, spec.input_size, spec.input_size))
     classes = int(config.get("num_classes", described.get("num_classes", spec.num_classes)))
-    notes = _interpolation(origin, described.get("interpolation", "bilinear"))
+    interpolation, notes = _interpolation(origin, str(described.get("interpolation", "bilinear")))
     preprocessing = None
     if channels in (1, 3):
         preprocessing = Preprocessing(
             size=size,
             resize=None if described.get("crop_mode") == "squash" else math.floor(size / described.get("crop_pct", 0.875)),
+            interpolation=interpolation,
             channels=channels,
             mean=tuple(described.get("mean", ())),
             std=tuple(described.get("std", ())),
@@ -190,11 +191,13 @@ def _transformers(config: Mapping[str, Any], processor: Mapping[str, Any], origi
         return spec, None, names, []
     size = processor.get("size", 224)
     size = size.get("shortest_edge", size.get("height", 224)) if isinstance(size, Mapping) else size
-    notes = _interpolation(origin, {2: "bilinear", 3: "bicubic"}.get(processor.get("resample", 3), "another"))
+    resample = processor.get("resample", 3)
+    interpolation, notes = _interpolation(origin, {2: "bilinear", 3: "bicubic"}.get(resample, f"resample={resample}"))
     preprocessing = Preprocessing(
         size=size,
         # ConvNextImageProcessor: below 384 pixels a centred crop, from there on the whole picture
         resize=int(size / processor.get("crop_pct", 0.875)) if size < 384 else None,
+        interpolation=interpolation,
         channels=channels,
         mean=tuple(processor.get("image_mean", ())),
         std=tuple(processor.get("image_std", ())),
@@ -202,12 +205,13 @@ def _transformers(config: Mapping[str, Any], processor: Mapping[str, Any], origi
     return spec, preprocessing, names, notes
 
 
-def _interpolation(origin: str, kind: str) -> list[str]:
+def _interpolation(origin: str, kind: str) -> tuple[Literal["bilinear", "bicubic"], list[str]]:
+    """The nearest interpolation that there is, and what to say where it is another one than the makers'."""
     if kind == "bilinear":
-        return []
-    return [
-        f"{origin}: evaluated with {kind} interpolation by its makers; pictures are resized bilinearly here, which may cost a little"
-    ]
+        return "bilinear", []
+    if kind == "bicubic":
+        return "bicubic", []
+    return "bicubic", [f"{origin}: its makers resized with {kind}; pictures are resized bicubically here, which may cost a little"]
 
 
 def imagenet_classes() -> tuple[str, ...]:

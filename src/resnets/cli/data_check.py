@@ -1,0 +1,194 @@
+"""resnets data check: find what is wrong with a data set before training on it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..data.datasets import DATASETS
+from ..data.doctor_findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
+from ..reports.tables import duration, print_table, table
+from .options import messages, parse, print_json, results
+
+if TYPE_CHECKING:
+    from ..data.datasets import ImageArrays
+    from ..data.doctor import Progress as Told
+    from ..data.folders import OwnPictures
+    from ..data.pictures import PictureSource
+
+_DESCRIPTION = """\
+Check a data set: files that are empty, damaged, no pictures or far too large; pictures that are on both sides of the split, or twice, or
+under two classes; CMYK, 16-bit, palette, turned, animated, blank, tiny and huge ones; classes that splits do not share, imbalance, and
+files that training passes over.
+
+Every file is decoded as training decodes it, in processes of their own, so that a file that crashes the decoder is found like any other.
+Written are a page with the pictures found and exclude.csv (path,reason), which training on own pictures leaves out with --exclude.
+Findings are of three severities: exclude (training must leave pictures out), warn (look at it), note (training copes).
+Exit status: 0 when the check itself was carried out, whatever it found; with --strict 1 when pictures have to be left out; 2 when there is
+no such data set."""
+
+_EXAMPLES = 3
+"""Names shown in the table for each kind."""
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass
+class CheckOptions:
+    """Options of `resnets data check`."""
+
+    data: tyro.conf.Positional[str]
+    """A folder (train/CLASS/PICTURE and val/CLASS/PICTURE, or CLASS/PICTURE), a CSV (path,label[,split]), or a data set by name."""
+    output: Path | None = None
+    """Folder for the page (index.html) and exclude.csv; unset: checks/NAME. What an earlier check wrote there is replaced."""
+    near_duplicates: bool = False
+    """Look for pictures that are nearly the same too, by a perceptual hash. It is a guess, and nothing is left out for it."""
+    strict: bool = False
+    """Exit with status 1 when pictures have to be left out, as a step of a pipeline needs."""
+    page: bool = True
+    """Write the page."""
+    workers: int | None = None
+    """Processes; unset: one a core. With 0 a file that crashes the decoder ends the check."""
+    seconds: float = 60.0
+    """After which a picture that is still being decoded is given up."""
+    data_folder: Path | None = None
+    """Folder that holds the files of a data set with a name; unset: cache, system, then download."""
+    json: bool = False
+    """One object a finding and a summary at the end on standard output."""
+
+
+def run(arguments: list[str]) -> int:
+    """Carries out the command."""
+    options = parse(CheckOptions, arguments, "data check", _DESCRIPTION)
+    if options.workers is not None and options.workers < 0:
+        raise ValueError(f"--workers {options.workers} is negative; 0 stands for none")
+    if options.seconds <= 0:
+        raise ValueError(f"--seconds {options.seconds:g} leaves no time; choose for instance 60")
+    files = options.data not in DATASETS  # a data set with a name is trained on as it was published
+    checkup, sources, crash_proof = _check(options)
+    folder = options.output or Path("checks") / Path(checkup.name).name
+    page, exclusions = folder / "index.html", folder / "exclude.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_exclusions(exclusions, checkup.exclusions)
+    if options.page:
+        from ..data.doctor import thumbnails
+        from ..reports.doctor_page import pictured, write_page
+
+        places = pictured(checkup)
+        write_page(
+            page, checkup, thumbnails(sources, places, workers=int(crash_proof and bool(places))), exclusions if files else None
+        )
+    if options.json:
+        for finding in checkup.findings:
+            print_json(finding.as_json())
+        print_json({**checkup.summary(), "exclusions": str(exclusions), "page": str(page) if options.page else None})
+    else:
+        _print(checkup, exclusions, page if options.page else None, files=files)
+    return int(options.strict and bool(checkup.exclusions))
+
+
+def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageArrays], bool]:
+    """The check, what was checked, and whether in processes of their own."""
+    from dataclasses import replace
+
+    from ..data.datasets import SPLITS, load
+    from ..data.doctor import check_arrays, check_pictures, folder_findings
+
+    if options.data in DATASETS:
+        info = DATASETS[options.data]
+        arrays = [load(options.data, split, options.data_folder, report=messages().print) for split in SPLITS]
+        published = {"train": info.num_train, "test": info.num_test}
+        with _shown_progress(options.data) as told:
+            near = options.near_duplicates
+            return check_arrays(arrays, name=info.name, published=published, near_duplicates=near, progress=told), [*arrays], False
+    own = _find(options.data)
+    sources = list(own.splits.values())
+    with _shown_progress(own.name) as told:
+        checkup = check_pictures(
+            sources, name=own.name, near_duplicates=options.near_duplicates, workers=options.workers, seconds=options.seconds,
+            progress=told,
+        )  # fmt: skip
+    checkup = replace(checkup, findings=in_order((*checkup.findings, *folder_findings(own))))
+    return checkup, [*sources], options.workers != 0
+
+
+def _find(data: str) -> OwnPictures:
+    """The pictures in a folder or of a CSV; classes that only some splits have are a finding, and no error as for training."""
+    from ..data.csv_list import find_csv
+    from ..data.folders import find_folder
+
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return find_folder(path, lenient=True)
+    if path.is_file():
+        return find_csv(path)
+    raise ValueError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {', '.join(DATASETS)}")
+
+
+@contextmanager
+def _shown_progress(name: str) -> Iterator[Told]:
+    """A bar on a terminal, a line now and then elsewhere."""
+    console = messages()
+    bar = Progress(
+        TextColumn("checking {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
+        TextColumn("left"), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    task = bar.add_task(shown(name), total=None)
+    said = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        bar.update(task, completed=done, total=total)
+        if not console.is_terminal and time.perf_counter() - said > _SECONDS_BETWEEN_LINES:
+            said = time.perf_counter()
+            console.print(f"checked {done:,} of {total:,} pictures", markup=False)
+
+    with bar:
+        yield tell
+
+
+def _print(checkup: Checkup, exclusions: Path, page: Path | None, *, files: bool) -> None:
+    console = results()
+    splits = ", ".join(f"{split} {sum(counts):,}" for split, counts in checkup.counts.items())
+    speed = f"{checkup.num_pictures / checkup.seconds:,.0f} a second" if checkup.seconds else ""
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
+
+    say(
+        f"{shown(checkup.name)}: {checkup.num_pictures:,} pictures in {len(checkup.classes):,} classes ({splits}), "
+        f"checked in {duration(checkup.seconds)} ({speed})"
+    )
+    if checkup.findings:
+        rows = [
+            (findings[0].severity, KINDS[kind].title, f"{len(findings):,}", _examples(findings))
+            for kind, findings in checkup.by_kind().items()
+        ]
+        print_table(console, table("", ("severity", "finding", "found", "for example"), rows))
+    else:
+        say("nothing is wrong with them")
+    if page is not None:
+        say(f"shown on pictures in {page}")
+    count = len(checkup.exclusions)
+    if count:
+        said = f"{count:,} {'picture has' if count == 1 else 'pictures have'} to be left out, named with the reason in {exclusions}"
+        say(said + (f"; to train without: --exclude {shlex.quote(str(exclusions))}" if files else ""))
+
+
+def _examples(findings: list[Finding]) -> str:
+    """The first few findings of a kind, each by what it was found on, and what exactly."""
+    if len(findings[0].names) == 1:
+        names = [shown(finding.names[0]) for finding in findings]
+        first = f"{names[0]} ({findings[0].detail})" if findings[0].detail else names[0]
+        more = len(names) - _EXAMPLES
+        return "\n".join([first, *names[1:_EXAMPLES]]) + (f"\nand {more:,} more" if more > 0 else "")
+    names = [shown(name) for name in findings[0].names]
+    more = len(names) - _EXAMPLES
+    return "\n".join([findings[0].detail + ":", *names[:_EXAMPLES]]) + (f"\nand {more:,} more" if more > 0 else "")
