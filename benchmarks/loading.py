@@ -242,7 +242,7 @@ def compare(kind: str, folder: Path, options: argparse.Namespace) -> dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--pictures", type=int, default=768, help="files of each set (phone: a quarter)")
+    parser.add_argument("--pictures", type=int, default=2048, help="files of each set (phone: a quarter)")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)

@@ -102,9 +102,9 @@ def cutout(images: Tensor, side: int, draws: Draws) -> Tensor:
 def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
     if images.device.type != "cpu" or images[0].numel() < _LARGE:
         return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    changed = images.clone()
-    for row in mirrored.nonzero().flatten().tolist():
-        changed[row].copy_(images[row].flip(-1))
+    changed = torch.empty_like(images)
+    for picture, new, turned in zip(images, changed, mirrored.tolist(), strict=True):
+        new.copy_(picture.flip(-1) if turned else picture)
     return changed
 
 

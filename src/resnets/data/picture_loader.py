@@ -5,7 +5,7 @@ Legend: N pictures of the loader's list, B rows of a batch over all processes, b
 Three ways, and one result: uint8 batches that are augmented and normalised on the device.
 
 - stream: every picture is decoded each time it comes, by processes of their own; a JPEG only as finely as its crop needs it.
-- memory, disk: all pictures are decoded once, reduced, and kept as pixels (`PixelStore`); threads cut the crops from there.
+- memory, disk: all pictures are decoded once, reduced, and kept as pixels (`PixelStore`); workers cut the crops from there.
 
 Crops follow from random numbers that the batch's `Draws` give in this process, so that no number of workers changes a batch.
 """
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch_making import Made, Making, Request, ThreadedMaking, default_workers
+from .batch_making import Made, Maker, Making, Request, ThreadedMaking, default_workers
 from .batch_processes import ProcessMaking, processes_work
 from .crops import ResizedCrop
 from .errors import DataError
@@ -65,7 +65,7 @@ def open_picture_loader(
         loading: memory, disk, stream; auto: the first of these for which there is room.
         crop: the random part of a picture that training sees; None (or kind "off") for what evaluation sees.
         augment: changes of a training batch before and behind the preprocessing.
-        workers: processes (streaming, on Linux) or threads; 0 for none but this; None for one a core.
+        workers: processes (on Linux) or threads; 0 for none but this; None for one a core.
         cache_folder: where "disk" keeps its pixels; None for `pixels` below the folder of data sets.
         device: where batches are needed.
         channels_last: memory layout of the batches.
@@ -89,12 +89,10 @@ def open_picture_loader(
             if loading != "auto" or isinstance(error, ChildProcessError):
                 raise
             place, why = "stream", f"keeping them failed: {error.strerror or error}"
-    making: Making
+    maker: Maker
     if store is None:
         report(f"{_called(source)}: {len(source):,} pictures are decoded as they come, by {_working(workers)}; {why}")
-        from_source = FromSource(source, preprocessing, cut)
-        many = workers > 0 and processes_work()
-        making = ProcessMaking(from_source, workers, report) if many else ThreadedMaking(from_source, workers)
+        maker = FromSource(source, preprocessing, cut)
         kept, excluded = np.arange(len(source)), []
     else:
         kept, excluded = store.kept, store.excluded
@@ -102,7 +100,10 @@ def open_picture_loader(
         if excluded:
             report(f"{_called(source)}: {_listed(excluded)}; training goes on without")
         report(f"{_called(source)}: {len(kept):,} pictures as pixels {store.where}; {why}")
-        making = ThreadedMaking(FromStore(store, preprocessing, cut), workers)
+        maker = FromStore(store, preprocessing, cut)
+    # Threads hold each other up at Python's lock, a fifth of the pace even where the pixels are there already.
+    many = workers > 0 and processes_work()
+    making: Making = ProcessMaking(maker, workers, report) if many else ThreadedMaking(maker, workers)
     made_order = order if isinstance(order, EpochOrder) else order(len(kept))
     if made_order.count != len(kept):
         raise DataError(

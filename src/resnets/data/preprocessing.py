@@ -89,9 +89,13 @@ class Preprocessing(BaseModel):
         by_channel = shift.numel() == scale.numel() == channels > 1
         if images.device.type != "cpu" or not by_channel or not images.is_contiguous(memory_format=torch.channels_last):
             return (images.float() - shift) / scale
-        # Side by side in memory lie three channels only, too short a run for a processor: whole rows of pixels take a third of the time.
-        rows = images.permute(0, 2, 3, 1).reshape(count, height, width * channels).to(torch.float32, copy=True)
-        rows.sub_(shift.flatten().repeat(width)).div_(scale.flatten().repeat(width))
+        # Side by side in memory lie three channels only, too short a run for a processor: whole rows of pixels are faster, and picture by
+        # picture all three steps find it in the processor's cache.
+        bytes_ = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
+        rows = torch.empty(bytes_.shape)
+        shifts, scales = shift.flatten().repeat(width), scale.flatten().repeat(width)
+        for picture, row in zip(bytes_, rows, strict=True):
+            row.copy_(picture).sub_(shifts).div_(scales)
         return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def _watch(name: str, layers: dict[str, dict[str, Any]], backward: list[str]) ->
         entry["largest"] = max(entry["largest"], float(largest))
         entry["non_finite"] += int((~finite).sum())
         if output.requires_grad:  # a hook on the tensor, since those of modules forbid the activations that work in place
-            output.register_hook(look)
+            output.register_hook(look)  # type: ignore[no-untyped-call]
 
     def look(gradient: torch.Tensor) -> None:
         if not bool(torch.isfinite(gradient).all()):
