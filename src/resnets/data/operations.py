@@ -111,11 +111,13 @@ the picture anticlockwise."""
 
 
 def _auto_contrast(images: Tensor, amount: Tensor) -> Tensor:
-    return vision.autocontrast(images)
+    made: Tensor = vision.autocontrast(images)
+    return made
 
 
 def _equalize(images: Tensor, amount: Tensor) -> Tensor:
-    return vision.equalize(images)
+    made: Tensor = vision.equalize(images)
+    return made
 
 
 def _invert(images: Tensor, amount: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .heads import build_head
@@ -23,7 +24,7 @@ from .layers import ConvNormReLU, convolution, normalization
 from .residuals import ORDERS, Place, activation, build_residual
 from .shortcuts import build_shortcut
 from .spec import NetworkSpec
-from .stems import build_stem
+from .stems import MaxPoolReLU, build_stem
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Channels that a stage puts out, in multiples of its width (He 2015, Table 1)."""
@@ -217,7 +218,7 @@ class Network(nn.Module):
     def _run(self, images: Tensor, maps: dict[str, Tensor] | None = None) -> Tensor:
         x: Tensor = self.conv1(images)
         if maps is not None:
-            maps["conv1"] = x
+            maps["conv1"] = functional.relu(x) if isinstance(self.pool, MaxPoolReLU) else x
         x = self.pool(x)
         for name in self.stage_names:
             if name in self.transitions:

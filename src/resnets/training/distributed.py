@@ -127,4 +127,5 @@ def wrapped(network: nn.Module, world: World, device: torch.device, *, phases: b
     kind = nn.parallel.DistributedDataParallel
     # Running statistics do not steer training; those of the first process are given to all before each evaluation.
     option = "forward_sync_buffers" if "forward_sync_buffers" in inspect.signature(kind).parameters else "broadcast_buffers"
-    return kind(network, device_ids=ids, gradient_as_bucket_view=True, find_unused_parameters=phases, **{option: False})
+    options: dict[str, Any] = {option: False, "find_unused_parameters": phases, "gradient_as_bucket_view": True}
+    return kind(network, device_ids=ids, **options)
