@@ -77,7 +77,9 @@ def main() -> None:
                         paces[size].append(pace(file, size, Path(folder)))
             alone = paces[options.sizes[0]]
             efficiency = {
-                size: statistics.median(several / one / (size / options.sizes[0]) for several, one in zip(paces[size], alone, strict=True))
+                size: statistics.median(
+                    several / one / (size / options.sizes[0]) for several, one in zip(paces[size], alone, strict=True)
+                )
                 for size in options.sizes[1:]
             }
             rows.append({"network": name, "overrides": overrides, "images_per_second": paces, "efficiency": efficiency})

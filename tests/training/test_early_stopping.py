@@ -12,8 +12,9 @@ from resnets.training.checkpoint import Position
 from resnets.training.early_stopping import end_of_patience, judge
 from resnets.training.evaluate import EvaluationResult
 from resnets.training.loop import Interrupted
-from resnets.training.recipe import EarlyStopping, Recipe
+from resnets.training.recipe import Recipe
 from resnets.training.run import RunDirectory, resume, train
+from resnets.training.settings import EarlyStopping
 
 
 def result(top1: float = 0.5, loss: float = 1.0) -> EvaluationResult:

@@ -18,9 +18,10 @@ from resnets.training.checkpoint import Position
 from resnets.training.fine_tuning import frozen_parts, rate_factors
 from resnets.training.loop import train_loop
 from resnets.training.optimizers import build_optimizer
-from resnets.training.recipe import Optimizer, Recipe
+from resnets.training.recipe import Recipe
 from resnets.training.run import RunDirectory, resume, train
 from resnets.training.session import Session, open_session
+from resnets.training.settings import Optimizer
 from resnets.training.start import normalization_of
 from resnets.weights.model_file import read_description
 from resnets.weights.pretrained import read_weights

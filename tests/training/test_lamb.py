@@ -9,7 +9,7 @@ from torch import nn
 
 from resnets.training.lamb import Lamb
 from resnets.training.optimizers import build_optimizer
-from resnets.training.recipe import Optimizer
+from resnets.training.settings import Optimizer
 
 
 def networks() -> tuple[nn.Module, nn.Module]:

@@ -6,7 +6,7 @@ from timm.loss import BinaryCrossEntropy
 from torch import Tensor, nn
 
 from resnets.training.losses import binary_cross_entropy, build_loss, cross_entropy
-from resnets.training.recipe import Loss
+from resnets.training.settings import Loss
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import nn
 
 import resnets
 from resnets.training.optimizers import Muon, build_optimizer, orthogonalize, parameter_kinds, set_learning_rate
-from resnets.training.recipe import Optimizer
+from resnets.training.settings import Optimizer
 
 
 @pytest.fixture

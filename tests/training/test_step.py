@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import resnets
 from resnets.training.averaging import ExponentialAverage
 from resnets.training.losses import cross_entropy
-from resnets.training.recipe import Averaging
+from resnets.training.settings import Averaging
 from resnets.training.step import Diverged, TrainingStep
 
 

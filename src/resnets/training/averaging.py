@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .recipe import Averaging
+from .settings import Averaging
 
 
 class ExponentialAverage:

@@ -33,6 +33,8 @@ class BlackBox:
     epoch: int
     indices: list[int]
     """The pictures of the batch, by their places in the training set."""
+    names: list[str]
+    """The same by name, where they are files."""
     learning_rates: list[float]
     """Of each of the optimizer's groups in this step."""
     loss: float
@@ -58,6 +60,7 @@ def open_black_box(session: Session, step: int) -> BlackBox:
     """Replays `step` from the session's state, which is the one before that step, without changing a weight."""
     order = session.training.order
     epoch, done = order.place(step - 1)
+    name_of = getattr(session.training, "name_of", None)
     batch = next(iter(session.training.epoch(epoch, done)))
     progress = (step - 0.5) / session.total_steps
     factor = learning_rate_factor(session.recipe.schedule, progress)
@@ -82,6 +85,7 @@ def open_black_box(session: Session, step: int) -> BlackBox:
         step=step,
         epoch=epoch,
         indices=batch.indices.tolist(),
+        names=[name_of(i) for i in batch.indices.tolist()] if name_of is not None else [],
         learning_rates=[group["peak"] * factor for group in session.step.optimizer.param_groups],
         loss=float(result.loss),
         gradient_norm=float(result.gradient_norm),

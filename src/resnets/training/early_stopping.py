@@ -6,7 +6,7 @@ import math
 
 from .checkpoint import Position
 from .evaluate import EvaluationResult
-from .recipe import EarlyStopping
+from .settings import EarlyStopping
 
 
 def judge(settings: EarlyStopping, position: Position, result: EvaluationResult) -> None:

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from .distributed import ALONE, World
 
-
 Observer = Callable[[Tensor, Tensor, Tensor], None]
 """Is shown each batch's images (B, C, H, W) and labels (B,), as the network got them, and its logits (B, K), float32."""
 
@@ -72,7 +71,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluates `network` on batches of (images (B, C, H, W) float32, labels (B,) int64); it is left in the mode it was in.
 
-    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the result for all of them.
+    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch.
+    Several processes bring a part of the pictures each and all get the result for all of them.
 
     Raises:
         ValueError: no pictures, or a label outside the network's classes.

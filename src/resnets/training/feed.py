@@ -47,6 +47,8 @@ class Feed:
     """By name: what the run's directory keeps about the pictures, so that a resumed run sees the same ones."""
     known_left_out: Mapping[str, int] = field(default_factory=dict)
     """What `left_out` counts, as far as it was known before the loaders looked at the pictures."""
+    known_unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Name and reason of those that were found unreadable before that."""
 
     def left_out(self) -> dict[str, int]:
         """How many pictures were left out so far: "excluded" by the user's list, "unreadable"; and "ignored", files that are none.
@@ -57,8 +59,9 @@ class Feed:
         return counts
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """Name and reason of each picture that the loaders could not read so far."""
-        return [pair for loader in (self.training, self.evaluation) for pair in getattr(loader, "excluded", ())]
+        """Name and reason of each picture that could not be read so far."""
+        found = [pair for loader in (self.training, self.evaluation) for pair in getattr(loader, "excluded", ())]
+        return [*self.known_unreadable.items(), *found]
 
 
 def open_feed(
@@ -139,7 +142,7 @@ def _open_own(
     if unreadable := {**parts.unreadable, **found}:
         files[UNREADABLE] = exclusion_file(unreadable)
     left_out = {"excluded": parts.excluded, "unreadable": len(parts.unreadable), "ignored": parts.ignored}
-    return Feed(training, evaluation, parts.training.classes, preprocessing, parts.evaluated_on, files, left_out)
+    return Feed(training, evaluation, parts.training.classes, preprocessing, parts.evaluated_on, files, left_out, parts.unreadable)
 
 
 def _own_preprocessings(recipe: Recipe, look: Survey, normalization: Normalization) -> tuple[Preprocessing, Preprocessing]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .recipe import Loss
+from .settings import Loss
 
 PictureLoss = Callable[[Tensor, Tensor], Tensor]
 """Logits and targets to one loss a picture."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..networks.initialization import CONVOLUTION_TYPES, NORM_TYPES
 from .lamb import Lamb
-from .recipe import Optimizer
+from .settings import Optimizer
 
 
 def parameter_kinds(network: nn.Module) -> dict[str, list[nn.Parameter]]:

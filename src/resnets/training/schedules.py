@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .recipe import Schedule
+from .settings import Schedule
 
 
 def learning_rate_factor(schedule: Schedule, progress: float) -> float:

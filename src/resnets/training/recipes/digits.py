@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..recipe import Augmentation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Optimizer, Schedule
 
 # Command:   resnets train digits
 # Hardware:  any CPU

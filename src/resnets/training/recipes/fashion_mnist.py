@@ -6,7 +6,8 @@ few steps.
 
 from __future__ import annotations
 
-from ..recipe import Augmentation, Evaluation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Evaluation, Optimizer, Schedule
 
 # Command:   resnets train fashion-mnist
 # Hardware:  2 cores of an AMD EPYC, no GPU

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...data.crops import ResizedCrop
-from ..recipe import Augmentation, Evaluation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Evaluation, Optimizer, Schedule
 
 _SGD = Optimizer(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=1e-4)
 _ITERATIONS = 64_000

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...data.crops import ResizedCrop
-from ..recipe import Augmentation, Evaluation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Evaluation, Optimizer, Schedule
 
 # §5.3: zero padding to 40 x 40, a random crop of 32, flips; 0.1 divided by 10 after 150 and 225 of 300 epochs, weight decay 5e-4.
 # Nesterov's momentum is the released code's.

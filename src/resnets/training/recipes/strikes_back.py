@@ -11,7 +11,8 @@ settings, not of the paper's text, which says only that both classes are present
 from __future__ import annotations
 
 from ...data.crops import ResizedCrop
-from ..recipe import Augmentation, Evaluation, Loss, Optimizer, Policy, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Evaluation, Loss, Optimizer, Policy, Schedule
 
 _WARMUP_EPOCHS = 5
 

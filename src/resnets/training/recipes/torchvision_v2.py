@@ -4,7 +4,8 @@ TorchVision's latest primitives", and references/classification/train.py of pyto
 from __future__ import annotations
 
 from ...data.crops import ResizedCrop
-from ..recipe import Augmentation, Averaging, Evaluation, Optimizer, Policy, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Averaging, Evaluation, Optimizer, Policy, Schedule
 
 _EPOCHS, _WARMUP_EPOCHS = 600, 5
 _BATCH = 8 * 128

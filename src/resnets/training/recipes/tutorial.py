@@ -5,7 +5,8 @@ Adam, 0.001, batch 256, 96 x 96 pixels in [0, 1], no augmentation, the last and 
 
 from __future__ import annotations
 
-from ..recipe import Augmentation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Optimizer, Schedule
 
 # Command:   resnets train fashion-mnist-tutorial
 # Hardware:  published: its author's GPU, not named. Measured: 2 cores of an AMD EPYC

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..recipe import Augmentation, Evaluation, Optimizer, Recipe, Schedule
+from ..recipe import Recipe
+from ..settings import Augmentation, Evaluation, Optimizer, Schedule
 
 _EPOCHS = 200
 
