@@ -110,7 +110,7 @@ def networks_sentence() -> str:
     settings = record["settings"]
     return (
         f"Forward passes and training steps of resnet18, resnet50 and resnext50 ({settings['precision']}, batch {settings['batch']}, eager "
-        f"and compiled) take {min(ratios):.2f} to {max(ratios):.2f}, at the median {statistics.median(ratios):.3f} times the pace of "
+        f"and compiled) run at {min(ratios):.2f} to {max(ratios):.2f} times the pace, {statistics.median(ratios):.3f} at the median, of "
         f"torchvision's and timm's own modules on {record['environment']['processor']}.\n"
     )
 

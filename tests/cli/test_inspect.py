@@ -147,8 +147,9 @@ def test_describe_says_memory_and_receptive_field(call: Call) -> None:
     assert fields == {"conv1": 7, "pool": 11, "conv2_x": 35, "conv3_x": 91, "conv4_x": 267, "conv5_x": 427, "head": None}
     assert found["receptive_field"] == 427
     assert found["activation_bytes"] == sum(stage["activation_bytes"] for stage in found["stages"])
-    # the picture, and the output of the convolution and of its ReLU, in fp32
-    assert found["stages"][0]["activation_bytes"] == 4 * (3 * 224 * 224 + 2 * 64 * 112 * 112)
+    # the picture and the convolution's output, in fp32; the norm's, and with int64 places what the pool and its ReLU give
+    assert found["stages"][0]["activation_bytes"] == 4 * (3 * 224 * 224 + 64 * 112 * 112)
+    assert found["stages"][1]["activation_bytes"] == 4 * (64 * 112 * 112 + 64 * 56 * 56) + 8 * 64 * 56 * 56
     _, output, _ = call("describe", "resnet50")
     assert "activation bytes" in output
     assert f"{found['activation_bytes']:,}" in output
