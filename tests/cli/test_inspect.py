@@ -101,9 +101,9 @@ def test_a_trained_model_is_measured_on_its_own_data(
         assert message in errors
     monkeypatch.setattr(datasets, "load", original)
     monkeypatch.setenv("RESNETS_DATA", str(tmp_path))
-    found, errors = inspected(data="cifar-100")
+    found, errors = inspected(data="cifar100")
     assert found["data"] == "digits"
-    assert "trained on cifar-100, but it is not on this machine (resnets data get cifar-100)" in errors
+    assert "trained on cifar100, but it is not on this machine (resnets data get cifar100)" in errors
 
 
 def test_other_pictures(call: Call) -> None:

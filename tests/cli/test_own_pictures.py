@@ -150,9 +150,9 @@ def test_shards_end_to_end(call: Call, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_data_sets_by_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, output, _ = call("data", "list", "--json")
-    assert {"cifar-10", "cifar-100", "imagenet"} <= {row["name"] for row in objects(output)}
+    assert {"cifar10", "cifar100", "imagenet"} <= {row["name"] for row in objects(output)}
     monkeypatch.setenv("RESNETS_DATA", str(tmp_path / "cache"))
-    status, _, errors = call("data", "get", "cifar-10")
+    status, _, errors = call("data", "get", "cifar10")
     assert status == 2
     assert "cifar-10-python.tar.gz" in errors
     for split in ("train", "val"):

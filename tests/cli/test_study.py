@@ -25,7 +25,7 @@ def test_durations(text: str, value: float) -> None:
         (("degradation", "--budget", "soon"), "is no time"),
         (("degradation", "--budget", "0m"), "is no time"),
         (("degradation", "--all"), "leave them or the name"),
-        (("degradation", "--data", "cifar11"), "cifar-10"),
+        (("degradation", "--data", "cifar11"), "cifar10"),
         (("degradation", "--size", "huge"), "it has 32 layers, 56 layers, paper"),
         (("degradation", "--bugdet", "1h"), "did you mean --budget"),
     ],

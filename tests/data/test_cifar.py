@@ -21,7 +21,7 @@ from resnets.data.cifar import ARCHIVES
 from resnets.data.errors import DataError
 
 Serve = Callable[[Path], str]
-PEERS = {"cifar-10": CIFAR10, "cifar-100": CIFAR100}
+PEERS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def rows(name: str, member: str) -> tuple[np.ndarray, list[int]]:
@@ -95,17 +95,17 @@ def test_both_archives_hold_what_torchvision_reads(name: str, tmp_path: Path, mo
 
 
 def test_from_the_site_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve, reports: list[str]) -> None:
-    archive = publish("cifar-10", ARCHIVES["cifar-10"][0], tmp_path / "site", monkeypatch)
+    archive = publish("cifar10", ARCHIVES["cifar10"][0], tmp_path / "site", monkeypatch)
     monkeypatch.setattr(cifar, "SITE", serve(tmp_path / "site"))
-    first = load("cifar-10", "test", report=reports.append)
-    kept = tmp_path / "data" / "cifar-10"
+    first = load("cifar10", "test", report=reports.append)
+    kept = tmp_path / "data" / "cifar10"
     assert [path.name for path in kept.iterdir()] == [archive.name]
     assert reports == [f"fetching {cifar.SITE}{archive.name}"]
-    assert torch.equal(load("cifar-10", "test", offline=True).images, first.images)
+    assert torch.equal(load("cifar10", "test", offline=True).images, first.images)
     (kept / archive.name).write_bytes(b"half")
     with pytest.raises(DataError, match="is not the published"):
-        load("cifar-10", "test", offline=True, report=reports.append)
-    assert torch.equal(load("cifar-10", "test", report=reports.append).images, first.images)
+        load("cifar10", "test", offline=True, report=reports.append)
+    assert torch.equal(load("cifar10", "test", report=reports.append).images, first.images)
 
 
 def test_what_is_not_the_archive_is_refused(
@@ -113,15 +113,15 @@ def test_what_is_not_the_archive_is_refused(
 ) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
-    archive = ARCHIVES["cifar-100"][0]
+    archive = ARCHIVES["cifar100"][0]
     (folder / archive.name).write_bytes(b"another file")
     with pytest.raises(DataError, match=f"is not the published {archive.name}.*MD5"):
-        load("cifar-100", "train", folder, offline=True)
+        load("cifar100", "train", folder, offline=True)
     monkeypatch.setattr(cifar, "SITE", serve(folder))
     with pytest.raises(DataError, match="gave a wrong file"):
-        load("cifar-100", "train", report=reports.append)
+        load("cifar100", "train", report=reports.append)
     with pytest.raises(DataError, match=r"cifar-100-python\.tar\.gz or cifar-100-binary\.tar\.gz"):
-        load("cifar-100", "train", tmp_path / "nowhere", offline=True, report=reports.append)
+        load("cifar100", "train", tmp_path / "nowhere", offline=True, report=reports.append)
 
 
 class Evil:
@@ -136,9 +136,9 @@ class Evil:
 
 def test_nothing_in_a_pickle_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = tmp_path / "made"
-    publish("cifar-10", ARCHIVES["cifar-10"][0], tmp_path / "x", monkeypatch, content=pickle.dumps(Evil(victim)))
+    publish("cifar10", ARCHIVES["cifar10"][0], tmp_path / "x", monkeypatch, content=pickle.dumps(Evil(victim)))
     with pytest.raises(DataError, match=r"holds the name .*open.*Nothing of it was run"):
-        load("cifar-10", "train", tmp_path / "x", offline=True)
+        load("cifar10", "train", tmp_path / "x", offline=True)
     assert not victim.exists()
 
 
@@ -146,6 +146,6 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     "content", [b"", b"no pickle", pickle.dumps({"data": np.zeros((2, 5), np.uint8)}), pickle.dumps({"label_names": ["a", "b"]})]
 )
 def test_an_archive_of_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    publish("cifar-10", ARCHIVES["cifar-10"][0], tmp_path / "x", monkeypatch, content=content)
-    with pytest.raises(DataError, match="no archive of cifar-10"):
-        load("cifar-10", "train", tmp_path / "x", offline=True)
+    publish("cifar10", ARCHIVES["cifar10"][0], tmp_path / "x", monkeypatch, content=content)
+    with pytest.raises(DataError, match="no archive of cifar10"):
+        load("cifar10", "train", tmp_path / "x", offline=True)

@@ -33,7 +33,7 @@ def test_each_row_is_complete(name: str) -> None:
     info = DATASETS[name]
     assert info.name == name
     assert len(info.mean) == len(info.std) == info.channels
-    assert len(set(info.classes)) == len(info.classes) == (100 if name == "cifar-100" else 10)
+    assert len(set(info.classes)) == len(info.classes) == (100 if name == "cifar100" else 10)
     assert all(getattr(info, field.name) not in ("", ()) for field in dataclasses.fields(info))
 
 

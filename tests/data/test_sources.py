@@ -237,7 +237,7 @@ def test_without_a_home_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_name_proposes_the_nearest() -> None:
     with pytest.raises(
         ValueError,
-        match=r"no dataset 'fashion_mnist': did you mean 'fashion-mnist'\? The datasets are cifar-10, cifar-100, digits, fash",
+        match=r"no dataset 'fashion_mnist': did you mean 'fashion-mnist'\? The datasets are cifar10, cifar100, digits, fash",
     ):
         locate("fashion_mnist")
     with pytest.raises(ValueError, match=r"no dataset 'zzz': The datasets are"):

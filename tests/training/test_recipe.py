@@ -79,3 +79,10 @@ def test_a_broken_file_is_named(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.yaml is not a recipe"):
         read_recipe(path)
+
+
+def test_the_recipes_data_sets_exist() -> None:
+    from resnets.data.datasets import DATASETS
+    from resnets.training.own_data import IMAGENET
+
+    assert {recipe.data for recipe in RECIPES.values()} <= {*DATASETS, IMAGENET}

@@ -64,7 +64,7 @@ def _binary(name: str, folder: str, md5: str, sha256: str, files: tuple[str, ...
 
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 ARCHIVES: dict[str, tuple[CifarArchive, ...]] = {
-    "cifar-10": (
+    "cifar10": (
         _python(
             "cifar-10-python.tar.gz", "cifar-10-batches-py", "c58f30108f718f92721af3b95e74349a",
             "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce", _BATCHES, "", "batches.meta",
@@ -75,7 +75,7 @@ ARCHIVES: dict[str, tuple[CifarArchive, ...]] = {
             "batches.meta.txt",
         ),
     ),
-    "cifar-100": (
+    "cifar100": (
         _python(
             "cifar-100-python.tar.gz", "cifar-100-python", "eb9058c3a382ffc7106e4002c42a8d85",
             "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7", ("train", "test"), "fine_", "meta",

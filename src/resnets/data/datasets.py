@@ -138,7 +138,7 @@ DATASETS: dict[str, DatasetInfo] = {
         # The publisher states no means and deviations; these are in general use, to four digits as published
         # with many training scripts, and not computed here.
         DatasetInfo(
-            name="cifar-10",
+            name="cifar10",
             title="CIFAR-10: photographs of ten kinds of things, 32 x 32 pixels",
             num_train=50_000,
             num_test=10_000,
@@ -153,7 +153,7 @@ DATASETS: dict[str, DatasetInfo] = {
             citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, 2009",
         ),
         DatasetInfo(
-            name="cifar-100",
+            name="cifar100",
             title="CIFAR-100: photographs of a hundred kinds of things, 32 x 32 pixels",
             num_train=50_000,
             num_test=10_000,

@@ -337,12 +337,12 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         Source("Debian's package, without installing it", _from_debian_package, network=True),
     ),
     "digits": (Source("the package itself", _from_package),),
-    "cifar-10": _CIFAR,
-    "cifar-100": _CIFAR,
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
     "imagenet": (Source("the folder that you name", _imagenet_folder),),
 }
 """By dataset: where its files are looked for, in this order."""
 _BY_HAND: dict[str, Callable[[Request], str]] = {
-    "fashion-mnist": _debian_by_hand, "cifar-10": _archive_by_hand, "cifar-100": _archive_by_hand, "imagenet": _imagenet_by_hand,
+    "fashion-mnist": _debian_by_hand, "cifar10": _archive_by_hand, "cifar100": _archive_by_hand, "imagenet": _imagenet_by_hand,
 }  # fmt: skip
 """By dataset: what a person can do where no source has it."""

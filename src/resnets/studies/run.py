@@ -23,10 +23,6 @@ from .record import make_record
 Listener = Callable[[dict[str, Any]], None]
 
 
-ALIASES = {"cifar10": "cifar-10", "cifar100": "cifar-100"}
-"""Other ways to write a data set's name."""
-
-
 def data_named(text: str) -> str:
     """A data set's name, or the absolute path of a folder, which means the same in any working directory.
 
@@ -35,10 +31,9 @@ def data_named(text: str) -> str:
     """
     from ..training.own_data import IMAGENET
 
-    name = ALIASES.get(text, text)
-    if name in DATASETS or name == IMAGENET:
-        return name
-    return absolute(name) if is_path(name) else known_name(name, [*DATASETS, IMAGENET])
+    if text in DATASETS or text == IMAGENET:
+        return text
+    return absolute(text) if is_path(text) else known_name(text, [*DATASETS, IMAGENET])
 
 
 @dataclass(frozen=True)
