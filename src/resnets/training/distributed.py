@@ -7,6 +7,7 @@ Collective operations on CPU tensors go over Gloo, those on GPU tensors over NCC
 from __future__ import annotations
 
 import datetime
+import gc
 import inspect
 import os
 from collections.abc import Iterator
@@ -91,6 +92,10 @@ ALONE = World()
 """One process."""
 
 
+_JOINING = 60.0
+"""Seconds in which processes must have found each other."""
+
+
 @contextmanager
 def joined(device: str, timeout: float) -> Iterator[World]:
     """The world of this process for the time of the block.
@@ -111,10 +116,15 @@ def joined(device: str, timeout: float) -> Iterator[World]:
     if uses_gpu:
         torch.cuda.set_device(world.local_rank)
     backend = "cpu:gloo,cuda:nccl" if uses_gpu else "gloo"
-    dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
+    # Processes that torchrun starts together find each other at once or, where a connection is lost, never: then it starts them anew.
+    dist.init_process_group(backend, timeout=datetime.timedelta(seconds=min(timeout, _JOINING)))
+    dist.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=timeout))
     try:
         yield world
     finally:
+        # Gloo's group waits at its end for a thread that may want Python's lock; who frees it last must not hold that, as a wrapped network
+        # would that is collected later.
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -26,7 +26,7 @@ from ..files import write_atomically
 from ..weights.model_file import ModelDescription, save_model
 from .black_box import open_black_box, write_black_box
 from .checkpoint import Position, load_newest, previous, save_checkpoint
-from .distributed import joined
+from .distributed import World, joined
 from .environment import describe_environment
 from .evaluate import EvaluationResult
 from .findings import FindingsCollector
@@ -128,16 +128,7 @@ def train(recipe: Recipe, listeners: Iterable[Listener] = ()) -> Run:
     """
     started = time.perf_counter()
     with joined(recipe.device, recipe.distributed.timeout) as world:
-        told = tuple(listeners) if world.writes else ()
-        session = open_session(recipe, _reporter(told), world)
-        if restarted := world.from_first(_restarted(session.recipe)):
-            return _go_on(session, RunDirectory(restarted), told, started)
-        run = RunDirectory(world.from_first(RunDirectory.create(session.recipe).path if world.writes else None))
-        for name, content in session.feed.files.items() if world.writes else ():
-            write_atomically(run.path / name, content)
-        if recipe.weights is not None and world.writes:
-            save_model(session.network, run.initial, ModelDescription(session.spec, session.classes, session.preprocessing))
-        return _carry_out(session, run, Position(), told, started)
+        return _begin(recipe, world, tuple(listeners) if world.writes else (), started)
 
 
 def resume(directory: Path, listeners: Iterable[Listener] = ()) -> Run:
@@ -147,12 +138,28 @@ def resume(directory: Path, listeners: Iterable[Listener] = ()) -> Run:
     run = RunDirectory(Path(directory))
     recipe = run.read_recipe()
     with joined(recipe.device, recipe.distributed.timeout) as world:
-        told = tuple(listeners) if world.writes else ()
-        # What pretrained weights became lies in the run, so that it needs them no more.
-        start = recipe.updated(weights=str(run.initial), network=recipe.network) if run.initial.is_file() else recipe
-        session = open_session(start, _reporter(told), world)
-        session.recipe = recipe
-        return _go_on(session, run, told, started)
+        return _resume(recipe, run, world, tuple(listeners) if world.writes else (), started)
+
+
+# The session lives in functions of their own: it must be gone before the processes part (see `joined`).
+def _begin(recipe: Recipe, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
+    session = open_session(recipe, _reporter(listeners), world)
+    if restarted := world.from_first(_restarted(session.recipe)):
+        return _go_on(session, RunDirectory(restarted), listeners, started)
+    run = RunDirectory(world.from_first(RunDirectory.create(session.recipe).path if world.writes else None))
+    for name, content in session.feed.files.items() if world.writes else ():
+        write_atomically(run.path / name, content)
+    if recipe.weights is not None and world.writes:
+        save_model(session.network, run.initial, ModelDescription(session.spec, session.classes, session.preprocessing))
+    return _carry_out(session, run, Position(), listeners, started)
+
+
+def _resume(recipe: Recipe, run: RunDirectory, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
+    # What pretrained weights became lies in the run, so that it needs them no more.
+    start = recipe.updated(weights=str(run.initial), network=recipe.network) if run.initial.is_file() else recipe
+    session = open_session(start, _reporter(listeners), world)
+    session.recipe = recipe
+    return _go_on(session, run, listeners, started)
 
 
 def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...], started: float) -> Run:
