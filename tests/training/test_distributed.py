@@ -77,6 +77,17 @@ def test_accumulation_pruning_and_uneven_shares(small_recipe: Recipe, tmp_path: 
     assert len(losses[0]) == len(losses[1]) == 26
 
 
+def test_fine_tuning_is_shared_too(small_run: Run, small_recipe: Recipe, tmp_path: Path) -> None:
+    """The head learns alone at first, then the stages behind the frozen one, with balanced batches."""
+    recipe = small_recipe.updated(
+        **{**EXACT, "max_steps": 10}, weights=str(small_run.model_path), bn="stats-frozen", sampling="balanced",
+        fine_tuning={"head_first": 0.5, "freeze": "conv2_x"}, optimizer={"learning_rate": 0.01},
+    )  # fmt: skip
+    train(recipe.updated(output=tmp_path / "one"))
+    processes.train_together(recipe.updated(output=tmp_path / "several"), 2)
+    assert_same(tmp_path / "one", tmp_path / "several")
+
+
 def torchrun(arguments: list[str], folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "resnets", "train", *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -14,11 +14,30 @@ from ..reports.tables import duration, giga, percent
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class TrainingProgress:
-    """Listens to a run's events and shows them."""
+class Teller:
+    """Listens to events and shows each by the method that has its name; of those without one nothing is said."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.said = time.perf_counter()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        show = getattr(self, f"_{event['event'].replace(' ', '_')}", None)
+        if show is not None:
+            show(event)
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def _message(self, event: dict[str, Any]) -> None:
+        self._say(event["message"])
+
+
+class TrainingProgress(Teller):
+    """Listens to a run's events and shows them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self.bar = Progress(
             TextColumn("{task.fields[epoch]}"),
             BarColumn(),
@@ -31,7 +50,6 @@ class TrainingProgress:
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("training", total=None, epoch="", measures="", start=False)
-        self.said = time.perf_counter()
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
@@ -39,17 +57,6 @@ class TrainingProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        show = getattr(self, f"_{event['event']}", None)
-        if show is not None:
-            show(event)
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, markup=False)
-
-    def _message(self, event: dict[str, Any]) -> None:
-        self._say(event["message"])
 
     def _stopped(self, event: dict[str, Any]) -> None:
         self._say(event["message"])

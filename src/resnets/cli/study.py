@@ -16,6 +16,7 @@ from ..studies import STUDIES, get_study
 from ..studies.experiment import Study
 from ..studies.metrics import METRICS
 from .options import messages, parse, print_json, results
+from .progress import Teller
 
 _DESCRIPTION = """\
 Measure a claim of the residual papers again. NAME is one of {names}.
@@ -199,24 +200,13 @@ def _cost(value: float) -> str:
     return duration(value) if value >= 1 else "seconds"
 
 
-class StudyProgress:
+class StudyProgress(Teller):
     """Tells what is left, run by run; with `as_json` each finished run is an object on standard output as well."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
-        self.console, self.as_json = console, as_json
-        self.said = time.perf_counter()
+        super().__init__(console)
+        self.as_json = as_json
         self.now = ""
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        show = getattr(self, f"_{event['event'].replace(' ', '_')}", None)
-        if show is not None:
-            show(event)
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, markup=False)
-
-    def _message(self, event: dict[str, Any]) -> None:
-        self._say(event["message"])
 
     def _plan(self, event: dict[str, Any]) -> None:
         plan = event["plan"]
