@@ -36,7 +36,7 @@ def main() -> None:
         if step == WARM_UP_STEPS:
             _wait(session.device.type)
             started, images_seen = time.perf_counter(), 0
-        result = session.step(batch.images, batch.labels, step=step + 1, progress=0.0, factor=1.0)
+        result = session.step(session.inputs(batch), step=step + 1, progress=0.0, factor=1.0)
         images_seen += len(batch.images)
         if step + 1 == WARM_UP_STEPS + options.steps:
             break

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from resnets.training import loop
 from resnets.training.checkpoint import Position
+from resnets.training.classification import ClassificationSession
 from resnets.training.early_stopping import end_of_patience, judge
 from resnets.training.evaluate import EvaluationResult
 from resnets.training.loop import Interrupted
@@ -64,15 +64,15 @@ def test_it_needs_evaluations() -> None:
 @pytest.fixture
 def worsening(small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """Evaluations give 0.5, 0.6, then less and less, by the number of epochs done; a run of ten epochs would go on."""
-    real = loop.evaluate_session
+    real = ClassificationSession.evaluate
 
-    def evaluate(session: Any) -> EvaluationResult:
-        found = real(session)
+    def evaluate(session: Any, watcher: Any = None) -> EvaluationResult:
+        found = real(session, watcher)
         tracked = session.network.conv1.norm.num_batches_tracked
         epoch = int(tracked) // 5
         return EvaluationResult([0.5, 0.6, 0.55, 0.54, 0.53, 0.52][epoch - 1], None, found.loss, found.num_images, found.confusion)
 
-    monkeypatch.setattr(loop, "evaluate_session", evaluate)
+    monkeypatch.setattr(ClassificationSession, "evaluate", evaluate)
     return small_recipe.updated(epochs=10, batch_size=256, early_stopping={"patience": 2}, report=False, log_every=1)
 
 

@@ -15,12 +15,13 @@ from resnets.networks import Network, get_spec
 from resnets.networks.zoo import ROWS, spell
 from resnets.training.balance import balanced_weights, drawn_equally, weights_of
 from resnets.training.checkpoint import Position
+from resnets.training.classification import ClassificationSession as Session
 from resnets.training.fine_tuning import frozen_parts, rate_factors
 from resnets.training.loop import train_loop
 from resnets.training.optimizers import build_optimizer
 from resnets.training.recipe import Recipe
 from resnets.training.run import RunDirectory, resume, train
-from resnets.training.session import Session, open_session
+from resnets.training.session import open_session
 from resnets.training.settings import Optimizer
 from resnets.training.start import normalization_of
 from resnets.weights.model_file import read_description
@@ -227,7 +228,7 @@ def test_fine_tuning_from_another_packages_file(small_recipe: Recipe, tmp_path: 
     run = train(recipe.updated(fine_tuning={"freeze": "conv4_x"}), [events.append])
     said = " ".join(event["message"] for event in events if event["event"] == "message")
     assert "the weights are for 7 classes; the head is freshly initialised for 10" in said
-    stored = RunDirectory(run.directory).read_recipe()
+    stored = RunDirectory(run.directory).read_recipe(Recipe)
     assert (stored.network, stored.weights) == ("resnet18", str(file))
     trained = resnets.load_model(run.model_path)
     assert trained.spec.num_classes == 10
@@ -330,7 +331,7 @@ def test_class_weights_reach_the_step(small_recipe: Recipe) -> None:
     torch.testing.assert_close(weighted.weights(batch, batch.labels), balanced_weights(plain.training.labels, 10)[batch.labels])
     steepened = torch.linspace(0, 3, 10)
     weighted.class_weights = steepened
-    weighted.step.gradients(batch.images, batch.labels, weighted.weights(batch, batch.labels), total=batch.total)
+    weighted.step.gradients(weighted.inputs(batch), total=batch.total)
     ours = weighted.network.get_parameter("head.fc.bias").grad
     loss = nn.CrossEntropyLoss(weight=steepened, reduction="sum", label_smoothing=0.0)(
         plain.network.train()(batch.images), batch.labels

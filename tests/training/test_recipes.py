@@ -31,7 +31,6 @@ import torch
 from resnets.data.datasets import DatasetInfo, ImageArrays
 from resnets.networks import get_spec
 from resnets.training import feed as feed_module
-from resnets.training.loop import evaluate_session
 from resnets.training.recipes import RECIPES
 from resnets.training.schedules import learning_rate_factor
 from resnets.training.session import open_session
@@ -81,22 +80,22 @@ def one_step(name: str, **overrides: Any) -> Any:
     session = open_session(RECIPES[name].updated(network=TINY, device="cpu", **overrides), quiet)
     before = {key: value.clone() for key, value in session.network.state_dict().items()}
     batch = next(iter(session.training.epoch(0, 0)))
-    images, targets = session.mix(batch)
+    inputs = session.inputs(batch)
     progress = 0.5 / session.total_steps
     factor = learning_rate_factor(session.recipe.schedule, progress)
-    result = session.step(images, targets, total=batch.total, step=1, progress=progress, factor=factor)
+    result = session.step(inputs, total=batch.total, step=1, progress=progress, factor=factor)
     assert torch.isfinite(result.loss)
     after = session.network.state_dict()
     assert all(torch.isfinite(value).all() for value in after.values())
     assert not torch.equal(after["head.fc.weight"], before["head.fc.weight"])
-    return session, images
+    return session, inputs.images
 
 
 @pytest.mark.parametrize("name", CIFAR)
 def test_cifar_recipes_take_a_step(name: str, cifar: None) -> None:
     session, images = one_step(name, batch_size=32)
     assert images.shape == (32, 3, 32, 32)
-    result = evaluate_session(session)
+    result = session.evaluate()
     assert result.num_images == 24
     assert session.total_steps == min(RECIPES[name].epochs * 3, RECIPES[name].max_steps or 10**9)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resnets.data.resident import ResidentLoader
-from resnets.training import session as session_module
+from resnets.training import classification as session_module
 from resnets.training.checkpoint import Position
 from resnets.training.loop import train_loop
 from resnets.training.recipe import Recipe

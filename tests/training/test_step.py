@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import resnets
 from resnets.training.averaging import ExponentialAverage
 from resnets.training.losses import cross_entropy
+from resnets.training.objective import Classifying, Inputs
 from resnets.training.settings import Averaging
 from resnets.training.step import Diverged, TrainingStep
 
@@ -27,7 +28,7 @@ def make(**fields: object) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def once(step: TrainingStep, batch: tuple[Tensor, Tensor], factor: float = 1.0) -> float:
-    return float(step(*batch, step=1, progress=0.0, factor=factor).loss)
+    return float(step(Inputs(*batch), step=1, progress=0.0, factor=factor).loss)
 
 
 def test_a_plain_step_is_sgd(batch: tuple[Tensor, Tensor]) -> None:
@@ -58,7 +59,7 @@ def test_weights_by_hand(batch: tuple[Tensor, Tensor]) -> None:
     results = []
     for images, targets, counts in ((*batch, weights), (*twice, None)):
         network, optimizer = make()
-        TrainingStep(network, optimizer, accumulation=2)(images, targets, counts, step=1, progress=0.0, factor=1.0)
+        TrainingStep(network, optimizer, accumulation=2)(Inputs(images, targets, counts), step=1, progress=0.0, factor=1.0)
         results.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
     torch.testing.assert_close(*results)
 
@@ -69,9 +70,9 @@ def test_label_smoothing_by_hand(batch: tuple[Tensor, Tensor]) -> None:
         log_shares = network(batch[0]).log_softmax(1)
         targets = 0.9 * nn.functional.one_hot(batch[1], 10) + 0.1 / 10
         expected = float(-(targets * log_shares).sum(1).mean())
-    assert once(TrainingStep(network, optimizer, loss=partial(cross_entropy, label_smoothing=0.1)), batch) == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert once(
+        TrainingStep(network, optimizer, objective=Classifying(partial(cross_entropy, label_smoothing=0.1))), batch
+    ) == pytest.approx(expected, rel=1e-5)
 
 
 def test_soft_targets_count_by_their_largest_share(batch: tuple[Tensor, Tensor]) -> None:
@@ -79,8 +80,8 @@ def test_soft_targets_count_by_their_largest_share(batch: tuple[Tensor, Tensor])
     with torch.no_grad():
         right = int((network(batch[0]).argmax(1) == batch[1]).sum())
     soft = 0.6 * nn.functional.one_hot(batch[1], 10).float() + 0.04
-    result = TrainingStep(network, optimizer)(batch[0], soft, step=1, progress=0.0, factor=1.0)
-    assert int(result.correct) == right
+    result = TrainingStep(network, optimizer)(Inputs(batch[0], soft), step=1, progress=0.0, factor=1.0)
+    assert int(result.measures["accuracy"]) == right
 
 
 def test_clipping_bounds_the_step(batch: tuple[Tensor, Tensor]) -> None:
@@ -95,7 +96,7 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights(batch: tuple[Tensor, Te
     network, optimizer = make()
     seen: list[torch.dtype] = []
     network.conv2_x.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))  # type: ignore[union-attr]
-    result = TrainingStep(network, optimizer, precision="bf16")(*batch, step=1, progress=0.0, factor=1.0)
+    result = TrainingStep(network, optimizer, precision="bf16")(Inputs(*batch), step=1, progress=0.0, factor=1.0)
     assert seen == [torch.bfloat16]
     assert result.loss.dtype == torch.float32
     assert {p.dtype for p in network.parameters()} == {torch.float32}
@@ -144,11 +145,11 @@ def test_a_fused_optimizer_leaves_out_what_is_not_finite_and_says_so_later(batch
         group["peak"] = group["lr"]
     step = TrainingStep(network, optimizer)
     step.defers = True
-    step(*batch, step=1, progress=0.0, factor=1.0)
+    step(Inputs(*batch), step=1, progress=0.0, factor=1.0)
     step.check()
     before = [p.detach().clone() for p in network.parameters()]
-    step(batch[0] * float("inf"), batch[1], step=2, progress=0.0, factor=1.0)
-    step(*batch, step=3, progress=0.0, factor=1.0)
+    step(Inputs(batch[0] * float("inf"), batch[1]), step=2, progress=0.0, factor=1.0)
+    step(Inputs(*batch), step=3, progress=0.0, factor=1.0)
     for a, b in zip(before, network.parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(Diverged, match="at step 2") as caught:

@@ -9,12 +9,13 @@ from ..reports import plots
 from ..reports.tables import print_table, table
 from ..training.recipe import Recipe
 from .options import messages, print_json, results
-from .train import parse_recipe, take
+from .run_command import take
+from .train import parse_recipe
 
 if TYPE_CHECKING:
     from ..training.batch_finder import BatchSearch, Trial
+    from ..training.classification import ClassificationSession
     from ..training.learning_rate_finder import RangeTest
-    from ..training.session import Session
 
 _HELP = """\
 Find a value of a recipe by trying, without changing anything but the one or two files that are named.
@@ -57,9 +58,9 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
         raise ValueError(f"{option} takes a {'whole ' if whole else ''}number, not {text!r}") from None
 
 
-def _session(recipe: Recipe) -> Session:
+def _session(recipe: Recipe) -> ClassificationSession:
+    from ..training.classification import open_session
     from ..training.environment import keep_large_buffers
-    from ..training.session import open_session
 
     keep_large_buffers()
     console = messages()

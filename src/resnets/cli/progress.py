@@ -77,7 +77,7 @@ class TrainingProgress(Teller):
         self.bar.update(self.task, completed=event["step"], epoch=f"epoch {event['epoch']:.2f}/{self.epochs:g}")
 
     def _step(self, event: dict[str, Any]) -> None:
-        measures = f"loss {event['loss']:.3f}  accuracy {percent(event['accuracy'], 1)}  {event['images_per_second']:,.0f} images/s"
+        measures = "  ".join(_measure(name, value) for name, value in event.items() if name not in _NOT_MEASURED)
         self.bar.update(self.task, measures=measures)
         self._progress(event)
         due = event["step"] == event["steps"] or time.perf_counter() - self.said > _SECONDS_BETWEEN_LINES
@@ -89,8 +89,24 @@ class TrainingProgress(Teller):
             )
 
     def _evaluation(self, event: dict[str, Any]) -> None:
-        top5 = "" if event["top5"] is None else f", top-5 {percent(event['top5'])}"
+        found = [f"{_NAMES[name]} {percent(event[name])}" for name in _NAMES if event.get(name) is not None]
+        if "loss" in event:
+            found.append(f"loss {event['loss']:.4f}")
         self._say(
-            f"epoch {event['epoch']:g}: accuracy {percent(event['top1'])}{top5}, loss {event['loss']:.4f} on {event['num_images']:,} pictures, "
-            f"{duration(event['time'])} of training"
+            f"epoch {event['epoch']:g}: {', '.join(found)} on {event['num_images']:,} pictures, {duration(event['time'])} of training"
         )
+
+
+_NAMES = {
+    "top1": "accuracy", "top5": "top-5", "ap": "AP", "ap50": "AP at IoU 0.5", "mean_iou": "mean IoU", "pixel_accuracy": "pixels right",
+}  # fmt: skip
+"""How people call what an evaluation measures."""
+_NOT_MEASURED = ("event", "step", "steps", "epoch", "time", "learning_rate")
+
+
+def _measure(name: str, value: float) -> str:
+    """A measure of a step, in few words."""
+    if name == "images_per_second":
+        return f"{value:,.0f} images/s" if value >= 10 else f"{value:.1f} images/s"
+    words = name.replace("_", " ")
+    return f"{words} {percent(value, 1)}" if name.endswith("accuracy") else f"{words} {value:.3f}"

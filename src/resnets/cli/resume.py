@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..reports.tables import print_table, table
+from ..training.run_recipe import RunRecipe
 from .options import messages, print_json, results
 
 PROVE, REPLAY = "--prove", "--replay"
@@ -17,23 +18,23 @@ def asked(arguments: list[str]) -> bool:
     return bool(arguments) and arguments[0].partition("=")[0] in (PROVE, REPLAY)
 
 
-def run(directory: Path, arguments: list[str], *, as_json: bool) -> int:
+def run(directory: Path, arguments: list[str], kind: type[RunRecipe], *, as_json: bool) -> int:
     """Carries it out: exit status 0 where the proof holds or the replayed step is finite, 1 where not."""
     option, _, value = arguments[0].partition("=")
     values = [value] if value else arguments[1:]
     if option == REPLAY:
         if values:
             raise ValueError(f"--replay takes nothing behind it, but got {' '.join(values)}")
-        return _replay(directory, as_json)
+        return _replay(directory, kind, as_json)
     if len(values) > 1 or not all(value.isdecimal() and int(value) > 0 for value in values):
         raise ValueError(f"--prove takes a number of steps behind it, such as --prove {DEFAULT_STEPS}, not {' '.join(values)}")
-    return _prove(directory, int(values[0]) if values else DEFAULT_STEPS, as_json)
+    return _prove(directory, int(values[0]) if values else DEFAULT_STEPS, kind, as_json)
 
 
-def _prove(directory: Path, steps: int, as_json: bool) -> int:
+def _prove(directory: Path, steps: int, kind: type[RunRecipe], as_json: bool) -> int:
     from ..training.prove import prove
 
-    proof = prove(directory, steps, messages().print)
+    proof = prove(directory, steps, messages().print, kind)
     places = [f"step {proof.checkpoint:,} (the checkpoint)", f"step {proof.end:,}"]
     if as_json:
         paths = {"continued": proof.continued, "uninterrupted": proof.uninterrupted}
@@ -63,13 +64,13 @@ def _prove(directory: Path, steps: int, as_json: bool) -> int:
     return 0 if proof.holds else 1
 
 
-def _replay(directory: Path, as_json: bool) -> int:
+def _replay(directory: Path, kind: type[RunRecipe], as_json: bool) -> int:
     from ..training.black_box import STATE, replay
     from ..training.run import RunDirectory
     from ..training.session import open_session
 
     run = RunDirectory(directory)
-    recipe = run.read_recipe()
+    recipe = run.read_recipe(kind)
     if not (directory / STATE).is_file():
         raise ValueError(f"{directory} has no black box: its loss and gradients were finite as far as it came")
     found = replay(directory, open_session(recipe, messages().print))

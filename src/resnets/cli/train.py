@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from ..data.own import is_path
 from ..reports.tables import confusion_rows, duration, percent, print_table, table
 from ..training.data_defaults import shown
-from ..training.environment import keep_large_buffers
-from ..training.recipe import Recipe, read_recipe
-from ..training.recipes import RECIPES, get_recipe
-from . import resume as resume_checks
-from .options import messages, parse_model, print_json, results
-from .progress import TrainingProgress
+from ..training.recipe import Recipe
+from ..training.recipes import RECIPES
+from .options import messages, parse_model, results
+from .run_command import RunCommand, take
 
 _DESCRIPTION = """\
 Train a network. RECIPE is one of {names}; every field of it is an option below.
@@ -32,29 +28,7 @@ Train a network. RECIPE is one of {names}; every field of it is an option below.
 
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
-    as_json = "--json" in arguments
-    arguments = [argument for argument in arguments if argument != "--json"]
-    resumed, arguments = take("--resume", arguments)
-    if resumed is not None:
-        if resume_checks.asked(arguments):
-            return resume_checks.run(Path(resumed), arguments, as_json=as_json)
-        if arguments:
-            raise ValueError(
-                f"--resume goes on with the run as it was and takes no other options but --prove and --replay, but got {' '.join(arguments)}"
-            )
-        recipe = None
-    else:
-        recipe = parse_recipe(arguments, "train", _DESCRIPTION)
-    keep_large_buffers()
-    from ..training.run import resume, train
-
-    progress = TrainingProgress(messages())
-    listeners = (progress, _print_event) if as_json else (progress,)
-    with progress:
-        done = train(recipe, listeners) if recipe is not None else resume(Path(resumed or ""), listeners)
-    if not as_json and speaks():
-        _print_results(done)
-    return 0
+    return TRAIN.run(arguments, lambda rest: parse_recipe(rest, "train", _DESCRIPTION))
 
 
 def parse_recipe(arguments: list[str], command: str, description: str) -> Recipe:
@@ -66,7 +40,7 @@ def parse_recipe(arguments: list[str], command: str, description: str) -> Recipe
     description = description.format(names=", ".join(RECIPES))
     if arguments and not arguments[0].startswith("-") and arguments[0] not in RECIPES and is_path(arguments[0]):
         return _own_recipe(arguments, command, description)
-    start, arguments = _starting_recipe(arguments)
+    start, arguments = TRAIN.starting_recipe(arguments)
     weights, arguments = take("--weights", arguments)
     if weights is not None:
         start = start.updated(weights=weights)  # which bring their network, unless --network follows
@@ -99,41 +73,6 @@ def _value(recipe: Recipe, option: str) -> Any:
     return value
 
 
-def speaks() -> bool:
-    """Whether this is the one process that speaks, where torchrun has started several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def take(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The value of an option that is no field of the recipe, and the other arguments."""
-    for i, argument in enumerate(arguments):
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2], arguments[:i] + arguments[i + 1 :]
-        if argument == option:
-            if i + 1 == len(arguments):
-                raise ValueError(f"{option} needs a path behind it")
-            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
-    return None, arguments
-
-
-def _starting_recipe(arguments: list[str]) -> tuple[Recipe, list[str]]:
-    """The recipe that the options change: a named one, or one from a file."""
-    file, arguments = take("--recipe", arguments)
-    if file is not None:
-        # A repeated run gets a directory of its own.
-        return read_recipe(Path(file)).updated(output=None), arguments
-    if arguments and not arguments[0].startswith("-"):
-        return get_recipe(arguments[0]), arguments[1:]
-    if "-h" in arguments or "--help" in arguments:
-        return Recipe(), arguments
-    raise ValueError(f"name what to train: resnets train {' | '.join(RECIPES)}, or a FOLDER, or --recipe FILE, or --resume RUN")
-
-
-def _print_event(event: dict[str, Any]) -> None:
-    if event["event"] != "progress":
-        print_json(event)
-
-
 def _print_results(done: Any) -> None:
     console, metrics = results(), done.metrics
     rows = [
@@ -150,3 +89,6 @@ def _print_results(done: Any) -> None:
     console.print(f"model           {done.model_path}", soft_wrap=True)
     console.print(f"report          {done.directory / 'report.html'}", soft_wrap=True)
     console.print(f"use it          resnets predict {done.model_path} PICTURE...", soft_wrap=True)
+
+
+TRAIN = RunCommand(Recipe, RECIPES, _DESCRIPTION, _print_results)

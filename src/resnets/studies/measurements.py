@@ -146,9 +146,10 @@ def _own_training_pictures(directory: Path, device: Any) -> Iterable[tuple[Tenso
     """All training pictures of a finished run on the user's own data or ImageNet, which lie in order of class and are thus not cut."""
     from ..data.order import WHOLE
     from ..training.feed import open_feed
+    from ..training.recipe import Recipe
     from ..training.run import RunDirectory
 
-    recipe = RunDirectory(directory).read_recipe()
+    recipe = RunDirectory(directory).read_recipe(Recipe)
     return open_feed(recipe, device, WHOLE, lambda _message: None).training.in_order()
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
+from .classification import ClassificationSession
 from .learning_rate_finder import unchanged
-from .session import Session
+from .objective import Inputs
 
 _VISIBLE = 32 << 20
 """Bytes by which a doubled batch has to raise the process's peak so that the rise is the batch's."""
@@ -57,7 +58,7 @@ class BatchSearch:
 
 
 def find_batch_size(
-    session: Session, *, share: float = 0.8, most: int = 8192, listen: Callable[[Trial], None] = lambda trial: None
+    session: ClassificationSession, *, share: float = 0.8, most: int = 8192, listen: Callable[[Trial], None] = lambda trial: None
 ) -> BatchSearch:
     """Tries batches of random pictures of the size that training sees, without accumulation, and puts the session back as it was.
 
@@ -160,7 +161,7 @@ def memory_line(peaks: list[tuple[int, int]]) -> tuple[float, float] | None:
     return mean_y - each * mean_x, each
 
 
-def _try(session: Session, shape: tuple[int, ...], size: int, listen: Callable[[Trial], None]) -> Trial | None:
+def _try(session: ClassificationSession, shape: tuple[int, ...], size: int, listen: Callable[[Trial], None]) -> Trial | None:
     """Steps on a batch of `size` random pictures; None where a GPU's memory ran out."""
     device, on_gpu = session.device, session.device.type == "cuda"
     images = labels = torch.empty(0)
@@ -174,7 +175,7 @@ def _try(session: Session, shape: tuple[int, ...], size: int, listen: Callable[[
         seconds: list[float] = []
         while len(seconds) < 2 or sum(seconds) < 0.4:
             begun = time.perf_counter()
-            session.step(images, labels, step=len(seconds) + 1, progress=0.0, factor=0.0)
+            session.step(Inputs(images, labels), step=len(seconds) + 1, progress=0.0, factor=0.0)
             if on_gpu:
                 torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - begun)

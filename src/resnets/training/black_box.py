@@ -9,7 +9,7 @@ Legend: b rows of the batch that this process makes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,11 @@ def open_black_box(session: Session, step: int) -> BlackBox:
     layers: dict[str, dict[str, Any]] = {}
     backward: list[str] = []
     handles = [module.register_forward_hook(_watch(name, layers, backward)) for module, name in names.items()]
-    images, targets = session.mix(batch)
+    inputs = session.inputs(batch)
     session.network.train()
     session.seed_step(step)
     try:
-        result = session.step.gradients(images, targets, batch.weights, total=batch.total)
+        result = session.step.gradients(inputs, total=batch.total)
     finally:
         for handle in handles:
             handle.remove()
@@ -89,7 +89,7 @@ def open_black_box(session: Session, step: int) -> BlackBox:
         learning_rates=[group["peak"] * factor for group in session.step.optimizer.param_groups],
         loss=float(result.loss),
         gradient_norm=float(result.gradient_norm),
-        first_non_finite=_first(session, images, layers, float(result.loss), backward, kinds),
+        first_non_finite=_first(session, inputs.images, layers, float(result.loss), backward, kinds),
         layers=list(layers.values()),
     )
 
@@ -97,7 +97,7 @@ def open_black_box(session: Session, step: int) -> BlackBox:
 def write_black_box(folder: Path, session: Session, found: BlackBox) -> None:
     """Writes black-box.json, and black-box.pt: the state from which the step can be replayed."""
     save_checkpoint(folder / STATE, session, Position(step=found.step - 1))
-    story = {"summary": found.summary, "replay": f"resnets train --resume {folder} --replay", **asdict(found)}
+    story = {"summary": found.summary, "replay": f"resnets {session.recipe.command} --resume {folder} --replay", **asdict(found)}
     write_atomically(folder / STORY, json.dumps(story, indent=2) + "\n")
 
 
@@ -113,7 +113,9 @@ def replay(folder: Path, session: Session) -> BlackBox:
 
 
 def _watch(name: str, layers: dict[str, dict[str, Any]], backward: list[str]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            return
         finite = torch.isfinite(output)
         largest = output.detach().abs().where(finite, 0).max() if output.numel() else torch.zeros(())
         entry = layers.setdefault(name, {"layer": name, "largest": 0.0, "non_finite": 0})
@@ -131,7 +133,7 @@ def _watch(name: str, layers: dict[str, dict[str, Any]], backward: list[str]) ->
 
 def _first(
     session: Session,
-    images: torch.Tensor,
+    images: Iterable[torch.Tensor],
     layers: dict[str, dict[str, Any]],
     loss: float,
     backward: list[str],
@@ -142,7 +144,7 @@ def _first(
         if not bool(torch.isfinite(parameter).all()):
             layer = name.rpartition(".")[0]
             return {"where": "a weight", "layer": layer, "kind": kinds.get(layer, "")}
-    if not bool(torch.isfinite(images).all()):
+    if not all(bool(torch.isfinite(image).all()) for image in images):
         return {"where": "the input", "layer": "", "kind": ""}
     for name, entry in layers.items():
         if entry.get("non_finite"):

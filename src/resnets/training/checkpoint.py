@@ -20,7 +20,7 @@ import torch
 from ..files import atomic
 from .session import Session
 
-FORMAT = "resnets checkpoint 2"
+FORMAT = "resnets checkpoint 3"
 
 
 class Damaged(ValueError):
@@ -35,7 +35,7 @@ class Position:
     """Optimizer steps done."""
     seconds: float = 0.0
     """Training seconds spent, from the start of loading data."""
-    best_top1: float | None = None
+    best_score: float | None = None
     """Best evaluation so far."""
     improved_to: float | None = None
     """Best value of what early stopping watches that was an improvement."""
@@ -126,7 +126,7 @@ def load_checkpoint(path: Path, session: Session) -> Position:
         raise Damaged(f"{path} is not a checkpoint that this version of `resnets train` wrote")
     if content["spec"] != session.spec.model_dump_json():
         raise ValueError(
-            f"{path} holds another network than the recipe's {session.recipe.network!r}; resume with the recipe that it was trained with"
+            f"{path} holds another network than the recipe's {session.network_name!r}; resume with the recipe that it was trained with"
         )
     session.network.load_state_dict(content["network"])
     session.step.optimizer.load_state_dict(content["optimizer"])

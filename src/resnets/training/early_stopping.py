@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from .checkpoint import Position
-from .evaluate import EvaluationResult
+from .session import Result
 from .settings import EarlyStopping
 
 
-def judge(settings: EarlyStopping, position: Position, result: EvaluationResult) -> None:
+def judge(settings: EarlyStopping, position: Position, result: Result) -> None:
     """Takes one more evaluation into account. A value that is not a number is no improvement."""
-    value = result.top1 if settings.metric == "top1" else result.loss
+    value = result.headline()[settings.metric]
     before = position.improved_to
     gain = math.inf if before is None else value - before if settings.metric == "top1" else before - value
     if gain > settings.min_delta and not math.isnan(value):

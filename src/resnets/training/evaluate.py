@@ -32,6 +32,15 @@ class EvaluationResult:
     num_images: int
     confusion: Tensor
 
+    @property
+    def score(self) -> float:
+        """What the best of several evaluations has most of: the top-1 accuracy."""
+        return self.top1
+
+    def headline(self) -> dict[str, Any]:
+        """The values of a log line."""
+        return {"top1": self.top1, "top5": self.top5, "loss": self.loss, "num_images": self.num_images}
+
     def per_class(self, classes: tuple[str, ...]) -> list[dict[str, Any]]:
         """For each class its name, number of pictures, accuracy (recall) and precision; None where there is nothing to divide by."""
         rows = []

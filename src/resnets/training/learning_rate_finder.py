@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from ..data.loader import Batch
-from .session import Session
+from .classification import ClassificationSession
 from .step import Diverged
 
 SMOOTHING = 0.9
@@ -65,7 +65,7 @@ def slope(rates: tuple[float, ...], losses: tuple[float, ...], at: int, among: l
 
 
 def range_test(
-    session: Session,
+    session: ClassificationSession,
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 100,
@@ -96,13 +96,10 @@ def range_test(
         for number in range(1, steps + 1):
             batch = next(batches)
             rates.append(low * (high / low) ** ((number - 1) / (steps - 1)))
-            images, targets = session.mix(batch)
+            inputs = session.inputs(batch)
             session.seed_step(number)
             try:
-                result = session.step(
-                    images, targets, session.weights(batch, targets), total=batch.total, step=number, progress=0.0,
-                    factor=rates[-1] / peak,
-                )  # fmt: skip
+                result = session.step(inputs, total=batch.total, step=number, progress=0.0, factor=rates[-1] / peak)
                 losses.append(float(result.loss))
                 session.step.check()
             except Diverged:
@@ -116,14 +113,14 @@ def range_test(
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), diverged=False)
 
 
-def endless(session: Session) -> Iterator[Batch]:
+def endless(session: ClassificationSession) -> Iterator[Batch]:
     """The batches of the first epoch over and over: its order leaves the state of a pruning alone."""
     while True:
         yield from session.training.epoch(0)
 
 
 @contextmanager
-def unchanged(session: Session) -> Iterator[None]:
+def unchanged(session: ClassificationSession) -> Iterator[None]:
     """Whatever trains in the block, the session comes out of it as it went in; its average is not kept up meanwhile."""
     step, network = session.step, session.network
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 
-from ..data.loader import Batch
 from .checkpoint import Position
 from .distributed import World
 from .early_stopping import end_of_patience, judge
-from .evaluate import EvaluationResult, Observer, evaluate
 from .schedules import learning_rate_factor
-from .session import Session
+from .session import AnyBatch, Result, Session
 from .step import StepResult
 
 Listener = Callable[[dict[str, Any]], None]
@@ -64,25 +62,24 @@ class Log:
     """Collects steps and reads them from the device only when a line is due."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
-    correct: list[torch.Tensor] = field(default_factory=list)
+    measures: dict[str, list[torch.Tensor]] = field(default_factory=dict)
     images: int = 0
     since: float = field(default_factory=time.perf_counter)
 
     def add(self, result: StepResult, images: int) -> None:
         self.losses.append(result.loss * images)
-        self.correct.append(result.correct)
+        for name, value in result.measures.items():
+            self.measures.setdefault(name, []).append(value)
         self.images += images
 
     def line(self, world: World) -> dict[str, float]:
-        """Mean loss, accuracy and pace of all processes since the last line."""
-        sums = torch.stack([torch.stack(self.losses).sum().double(), torch.stack(self.correct).sum().double()]).cpu()
+        """Mean loss, the mean of each other measure, and the pace of all processes since the last line."""
+        named = {"loss": self.losses, **self.measures}
+        sums = torch.stack([torch.stack(values).sum().double() for values in named.values()]).cpu()
         sums = torch.cat([sums, torch.tensor([self.images], dtype=torch.float64)])
-        loss, correct, images = world.sum(sums).tolist()
-        return {
-            "loss": loss / images,
-            "accuracy": correct / images,
-            "images_per_second": images / (time.perf_counter() - self.since),
-        }
+        *found, images = world.sum(sums).tolist()
+        means = {name: value / images for name, value in zip(named, found, strict=True)}
+        return {**means, "images_per_second": images / (time.perf_counter() - self.since)}
 
 
 def train_loop(
@@ -90,7 +87,7 @@ def train_loop(
     position: Position,
     listen: Listener,
     save: Callable[[Position, bool], None],
-    evaluated: Callable[[EvaluationResult, int], None],
+    evaluated: Callable[[Result, int], None],
     started: float,
 ) -> float:
     """Trains from `position` to the recipe's last step, and says how many seconds the steps took, without evaluations and
@@ -109,7 +106,7 @@ def train_loop(
     paused, log = 0.0, Log()
     session.network.train()
     with stop_on_signals() as stop:
-        while position.step < total and end_of_patience(recipe.early_stopping, position) is None:
+        while position.step < total and end_of_patience(session.early_stopping, position) is None:
             epoch, first = order.place(position.step)
             per_epoch = order.steps_in(epoch)
             for done, batch in enumerate(loader.epoch(epoch, first), first + 1):
@@ -126,11 +123,11 @@ def train_loop(
                     listen({"event": "progress", **event})
                 pause = time.perf_counter()
                 if done == per_epoch and number < total and due(recipe.evaluation.every, epoch + 1):
-                    found = evaluate_session(session)
+                    found = session.evaluate()
                     evaluated(found, epoch + 1)
-                    judge(recipe.early_stopping, position, found)
+                    judge(session.early_stopping, position, found)
                     log = Log()
-                ending = end_of_patience(recipe.early_stopping, position)
+                ending = end_of_patience(session.early_stopping, position)
                 stopping = world.any(stop.requested)
                 late = time.perf_counter() - saved > recipe.checkpoint_every
                 if stopping or late or (recipe.checkpoint_steps and number % recipe.checkpoint_steps == 0):
@@ -149,15 +146,14 @@ def train_loop(
     return time.perf_counter() - begun - paused
 
 
-def make_step(session: Session, batch: Batch, number: int) -> tuple[StepResult, float]:
+def make_step(session: Session, batch: AnyBatch, number: int) -> tuple[StepResult, float]:
     """Step `number` (from 1) of the run on its batch, and the factor on the learning rates; raises `Diverged` as the step does."""
-    images, targets = session.mix(batch)
+    inputs = session.inputs(batch)
     progress = (number - 0.5) / session.total_steps
     factor = learning_rate_factor(session.recipe.schedule, progress)
     session.learners.at(progress)
     session.seed_step(number)
-    weights = session.weights(batch, targets)
-    result = session.step(images, targets, weights, total=batch.total, step=number, progress=progress, factor=factor)
+    result = session.step(inputs, total=batch.total, step=number, progress=progress, factor=factor)
     if (pruning := session.training.order.pruning) is not None:
         pruning.record(session.world.gathered(batch.indices), session.world.gathered(result.losses))
     return result, factor
@@ -166,17 +162,3 @@ def make_step(session: Session, batch: Batch, number: int) -> tuple[StepResult, 
 def due(every: int, epoch: int) -> bool:
     """Whether something that happens each `every` epochs (0: never) happens behind `epoch` whole ones."""
     return bool(every) and epoch % every == 0
-
-
-def evaluate_session(session: Session, observe: Observer | None = None) -> EvaluationResult:
-    """Evaluates the session's network as its recipe says; `observe` as in `evaluate`."""
-    settings = session.recipe.evaluation
-    session.world.share_buffers(session.evaluated)
-    return evaluate(
-        session.evaluated,
-        session.feed.evaluation.in_order(),
-        precision=settings.precision,
-        flips=settings.flips,
-        observe=observe,
-        world=session.world,
-    )

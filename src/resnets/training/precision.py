@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.preprocessing import Preprocessing
-
 
 def has_idle_taps(length: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
     """Whether some tap of a kernel never meets one of the `length` pixels of a row, at any position of the output."""
@@ -27,11 +25,12 @@ def has_idle_taps(length: int, kernel: int, stride: int, padding: int, dilation:
     return len(reached) < kernel
 
 
-def trusted_precision(
-    wanted: str, network: nn.Module, preprocessing: Preprocessing, device: torch.device, report: Callable[[str], None]
-) -> str:
-    """The recipe's precision, or "fp32" with a message where bf16 gradients cannot be trusted; the network is left as it was."""
-    if wanted != "bf16" or device.type != "cpu":
+def trusted_precision(wanted: str, network: nn.Module, example: Any, report: Callable[[str], None]) -> str:
+    """The recipe's precision, or "fp32" with a message where bf16 gradients cannot be trusted; the network is left as it was.
+
+    `example` is what the network is called with in evaluation: pictures as small as it will see them.
+    """
+    if wanted != "bf16" or next(network.parameters()).device.type != "cpu":
         return wanted
     idle: list[str] = []
 
@@ -52,7 +51,7 @@ def trusted_precision(
     was_training = network.training
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size, device=device))
+            network.eval()(example)
     finally:
         network.train(was_training)
         for handle in handles:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from .checkpoint import Position, fingerprint, load_checkpoint, previous
 from .loop import make_step
+from .recipe import Recipe
 from .run import RunDirectory
+from .run_recipe import RunRecipe
 from .session import Session, open_session
 
 
@@ -33,18 +35,18 @@ class Proof:
         return self.continued == self.uninterrupted
 
 
-def prove(directory: Path, steps: int, report: Callable[[str], None]) -> Proof:
+def prove(directory: Path, steps: int, report: Callable[[str], None], kind: type[RunRecipe] = Recipe) -> Proof:
     """Compares `steps` steps behind the newest checkpoint of the run in `directory` with the same steps on a path that never loaded it.
 
     The uninterrupted path begins at the checkpoint before, or at the start of the run where there is none, and runs through the newest
-    one's step. The run itself is left as it is.
+    one's step. The run itself is left as it is. `kind` is that of its recipe.
 
     Raises:
         ValueError: there is no such run, or a checkpoint is damaged.
         FileNotFoundError: the run has no checkpoint yet.
     """
     run = RunDirectory(Path(directory))
-    recipe = run.read_recipe()
+    recipe = run.read_recipe(kind)
     session = open_session(recipe, report)
     position = load_checkpoint(run.checkpoint, session)
     end = min(position.step + steps, session.total_steps)

@@ -1,6 +1,6 @@
-"""A run: a recipe carried out in a directory that holds everything about it.
+"""A run: a recipe, of whatever is trained, carried out in a directory that holds everything about it.
 
-recipe.yaml        all fields; `resnets train --recipe recipe.yaml` repeats the run
+recipe.yaml        all fields; `resnets train --recipe recipe.yaml` repeats the run (`resnets detect train`, ... as its first line says)
 metrics.jsonl      one object a line, with step, epoch and time
 checkpoint.pt      everything needed to go on; checkpoint-previous.pt is the one before
 black-box.json     after a loss or gradient that was not finite: what the step saw (black-box.pt: the state before it)
@@ -23,17 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_atomically
-from ..weights.model_file import ModelDescription, save_model
 from .black_box import open_black_box, write_black_box
 from .checkpoint import Position, load_newest, previous, save_checkpoint
 from .distributed import World, joined
 from .environment import describe_environment
-from .evaluate import EvaluationResult
-from .findings import FindingsCollector
-from .loop import Interrupted, Listener, evaluate_session, train_loop
-from .recalibration import recalibrate
-from .recipe import Recipe, read_recipe
-from .session import Session, open_session
+from .loop import Interrupted, Listener, train_loop
+from .recipe import Recipe
+from .run_recipe import AnyRecipe, RunRecipe, read_run_recipe
+from .session import Result, Session, open_session
 from .step import Diverged
 
 
@@ -44,7 +41,8 @@ class Run:
     directory: Path
     model_path: Path
     metrics: dict[str, Any]
-    """top1, top5, loss, num_images, per_class, confusion, training_seconds, images_per_second."""
+    """What the last evaluation found (of a classifier: top1, top5, loss, num_images, per_class, confusion), training_seconds and
+    images_per_second."""
     classes: tuple[str, ...]
 
 
@@ -59,7 +57,7 @@ class RunDirectory:
         self.initial = path / "initial.safetensors"
 
     @classmethod
-    def create(cls, recipe: Recipe) -> RunDirectory:
+    def create(cls, recipe: RunRecipe) -> RunDirectory:
         """A new directory with its recipe: the one that the recipe names, or the next free runs/NAME-k.
 
         Raises:
@@ -69,7 +67,9 @@ class RunDirectory:
         path = recipe.output or next(free for k in count(1) if not (free := Path("runs") / f"{recipe.name}-{k}").exists())
         run = cls(path)
         if run.recipe.exists():
-            raise ValueError(f"{path} holds a run already; name another --output, or go on with it: resnets train --resume {path}")
+            raise ValueError(
+                f"{path} holds a run already; name another --output, or go on with it: resnets {recipe.command} --resume {path}"
+            )
         existed = path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class RunDirectory:
             raise type(error)(error.errno, f"cannot make the run directory {path}: {error.strerror or error}") from None
         return run
 
-    def read_recipe(self) -> Recipe:
+    def read_recipe(self, kind: type[AnyRecipe]) -> AnyRecipe:
         """The run's recipe, whose output is this directory wherever it lies now.
 
         Raises:
@@ -88,7 +88,7 @@ class RunDirectory:
         """
         if not self.recipe.is_file():
             raise ValueError(f"{self.path} is no run directory: it holds no recipe.yaml")
-        return read_recipe(self.recipe).updated(output=self.path)
+        return read_run_recipe(self.recipe, kind).updated(output=self.path)
 
     def clean(self) -> None:
         """Takes away what a killed process left half written."""
@@ -117,7 +117,7 @@ class RunDirectory:
             file.write(json.dumps(event) + "\n")
 
 
-def train(recipe: Recipe, listeners: Iterable[Listener] = ()) -> Run:
+def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
     """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the first writes and speaks.
 
     Raises:
@@ -131,18 +131,18 @@ def train(recipe: Recipe, listeners: Iterable[Listener] = ()) -> Run:
         return _begin(recipe, world, tuple(listeners) if world.writes else (), started)
 
 
-def resume(directory: Path, listeners: Iterable[Listener] = ()) -> Run:
+def resume(directory: Path, listeners: Iterable[Listener] = (), kind: type[RunRecipe] = Recipe) -> Run:
     """Goes on with the run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start where
-    it was stopped before its first checkpoint); raises as `train` does."""
+    it was stopped before its first checkpoint); `kind` is that of its recipe. Raises as `train` does."""
     started = time.perf_counter()
     run = RunDirectory(Path(directory))
-    recipe = run.read_recipe()
+    recipe = run.read_recipe(kind)
     with joined(recipe.device, recipe.distributed.timeout) as world:
         return _resume(recipe, run, world, tuple(listeners) if world.writes else (), started)
 
 
 # The session lives in functions of their own: it must be gone before the processes part (see `joined`).
-def _begin(recipe: Recipe, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
+def _begin(recipe: RunRecipe, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
     session = open_session(recipe, _reporter(listeners), world)
     if restarted := world.from_first(_restarted(session.recipe)):
         return _go_on(session, RunDirectory(restarted), listeners, started)
@@ -150,13 +150,13 @@ def _begin(recipe: Recipe, world: World, listeners: tuple[Listener, ...], starte
     for name, content in session.feed.files.items() if world.writes else ():
         write_atomically(run.path / name, content)
     if recipe.weights is not None and world.writes:
-        save_model(session.network, run.initial, ModelDescription(session.spec, session.classes, session.preprocessing))
+        session.save(session.network, run.initial, {}, {})
     return _carry_out(session, run, Position(), listeners, started)
 
 
-def _resume(recipe: Recipe, run: RunDirectory, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
+def _resume(recipe: RunRecipe, run: RunDirectory, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
     # What pretrained weights became lies in the run, so that it needs them no more.
-    start = recipe.updated(weights=str(run.initial), network=recipe.network) if run.initial.is_file() else recipe
+    start = recipe.begun_from(run.initial) if run.initial.is_file() else recipe
     session = open_session(start, _reporter(listeners), world)
     session.recipe = recipe
     return _go_on(session, run, listeners, started)
@@ -176,7 +176,7 @@ def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...],
     return _carry_out(session, run, position, listeners, started - position.seconds)
 
 
-def _restarted(recipe: Recipe) -> Path | None:
+def _restarted(recipe: RunRecipe) -> Path | None:
     """The directory of this same job, where torchrun has started it anew because a process was lost: the recipe's output, or the
     newest runs/NAME-k whose recipe is the same."""
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
@@ -184,7 +184,7 @@ def _restarted(recipe: Recipe) -> Path | None:
     if recipe.output is not None:
         return recipe.output if RunDirectory(recipe.output).recipe.is_file() else None
     made = [path for path in Path("runs").glob(f"{recipe.name}-*") if RunDirectory(path).recipe.is_file()]
-    same = [path for path in made if RunDirectory(path).read_recipe() == recipe.updated(output=path)]
+    same = [path for path in made if RunDirectory(path).read_recipe(type(recipe)) == recipe.updated(output=path)]
     return max(same, key=lambda path: RunDirectory(path).recipe.stat().st_mtime, default=None)
 
 
@@ -206,18 +206,20 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         _tell(listeners, event)
 
     def write_model(path: Path, metrics: dict[str, Any]) -> None:
-        provenance = {"network": recipe.network, "recipe": recipe.model_dump(mode="json"), "environment": describe_environment()}
+        provenance = {
+            "network": session.network_name,
+            "recipe": recipe.model_dump(mode="json"),
+            "environment": describe_environment(),
+        }
         measured = {**metrics, "measured_on": session.feed.evaluated_on}
-        save_model(
-            session.evaluated, path, ModelDescription(session.spec, session.classes, session.preprocessing, measured, provenance)
-        )
+        session.save(session.evaluated, path, measured, provenance)
 
-    def evaluated(result: EvaluationResult, epoch: float) -> None:
+    def evaluated(result: Result, epoch: float) -> None:
         summary = result.summary(session.classes)
         where = {"step": position.step, "epoch": epoch, "time": position.seconds}
-        listen({"event": "evaluation", **where, **{key: summary[key] for key in ("top1", "top5", "loss", "num_images")}})
-        if position.best_top1 is None or result.top1 > position.best_top1:
-            position.best_top1 = result.top1
+        listen({"event": "evaluation", **where, **result.headline()})
+        if position.best_score is None or result.score > position.best_score:
+            position.best_score = result.score
             if writes:
                 write_model(run.best, summary)
 
@@ -236,18 +238,16 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     try:
         seconds = train_loop(session, position, listen, save, evaluated, started)
     except Interrupted as stop:
-        raise Interrupted(f"{stop}; nothing is lost, go on with: resnets train --resume {run.path}") from None
+        raise Interrupted(f"{stop}; nothing is lost, go on with: resnets {recipe.command} --resume {run.path}") from None
     except Diverged as error:
         found = open_black_box(session, error.step)
         if writes:
             write_black_box(run.path, session, found)
         raise error.described(found.summary, run.path) from None
     save(position, True)
-    if recipe.bn == "recalibrate":
-        pictures = (batch.images for batch in session.training.epoch(0))
-        recalibrate(session.evaluated, pictures, precision=recipe.evaluation.precision, sum_over_processes=session.world.sum)
-    watcher = watch_evaluation(session) if recipe.report else None
-    result = evaluate_session(session, watcher.add if watcher is not None else None)
+    session.before_last_evaluation()
+    watcher = session.watch() if recipe.report else None
+    result = session.evaluate(watcher)
     order = session.training.order
     epoch, done_in_epoch = order.place(position.step)
     epochs = epoch + done_in_epoch / order.steps_in(epoch)
@@ -262,30 +262,14 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         done["left_out"] = left_out
     listen({**done, "directory": str(run.path), "model_path": str(run.model)})
     if watcher is not None:
-        findings = watcher.findings(session.evaluated, world=session.world)
-        if writes:
-            from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
-
-            left_out_names = session.feed.unreadable()
-            write_report(
-                run.report, recipe, run.events(), session.classes, describe_environment(), findings, excluded=left_out_names
-            )
+        session.write_report(run.report, watcher, run.events() if writes else [], describe_environment())
     return Run(run.path, run.model, metrics, session.classes)
-
-
-def watch_evaluation(session: Session) -> FindingsCollector:
-    """Collects what the network says about the pictures that this process evaluates, by name where they are files."""
-    loader = session.feed.evaluation
-    own = loader.order.share.of(len(loader))
-    name_of = getattr(loader, "name_of", None)
-    names = None if name_of is None else [name_of(i) for i in range(own.start, own.stop)]
-    return FindingsCollector(session.preprocessing, names=names)
 
 
 def describe_session(session: Session) -> dict[str, Any]:
     """What a person wants to know before the first step."""
     return {
-        "network": session.recipe.network,
+        "network": session.network_name,
         "parameters": sum(p.numel() for p in session.network.parameters()),
         "training_images": len(session.training),
         "evaluated_on": session.feed.evaluated_on,

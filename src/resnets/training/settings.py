@@ -130,17 +130,22 @@ class Averaging(Settings):
     """Progress at which averaging begins."""
 
 
-class Evaluation(Settings):
-    """When and how the network is evaluated."""
+class Evaluating(Settings):
+    """When the network is evaluated, whatever it is for."""
 
     every: Count = 1
     """Epochs between evaluations; 0 for only once, at the end."""
-    flips: bool = False
-    """Average the logits of the picture and its mirror image."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the evaluated network."""
     batch_size: Positive = 500
     """Pictures a batch."""
+
+
+class Evaluation(Evaluating):
+    """When and how a classifier is evaluated."""
+
+    flips: bool = False
+    """Average the logits of the picture and its mirror image."""
     image_size: Positive | None = None
     """Height and width in pixels that the network sees in evaluation and behind the run; unset: as in training (1906.06423)."""
     resize: Positive | None = None

@@ -1,19 +1,21 @@
 """The training step: forward, loss, backward, optimizer, as linear stages that each recipe passes through.
 
-Legend: B rows of a batch over all processes, b those of this process, C channels, H W height and width in pixels, K classes.
+Legend: B rows of a batch over all processes, b those of this process.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from .averaging import ExponentialAverage
-from .losses import PictureLoss, cross_entropy
+from .objective import Classifying, Inputs, Objective
 from .optimizers import set_learning_rate
 
 
@@ -41,8 +43,9 @@ class StepResult:
     """Mean loss of this process's rows, float32, a scalar."""
     losses: Tensor
     """Loss of each picture, float32, (b,)."""
-    correct: Tensor
-    """Pictures of this process whose largest logit is their target's, int64, a scalar."""
+    measures: Mapping[str, Tensor]
+    """What else the objective measured, by name: sums over this process's pictures, scalars. A classifier's "accuracy" counts those
+    whose largest logit is their target's."""
     gradient_norm: Tensor
     """Euclidean norm of the whole gradient before clipping, a scalar."""
 
@@ -55,7 +58,7 @@ class TrainingStep:
         optimizer: over its parameters, each group with its `peak` learning rate.
         precision: "fp32" or "bf16" (autocast; the loss is computed in float32 in both).
         accumulation: parts of equal size into which the batch is cut; the gradients are those of the whole batch.
-        loss: one loss a picture.
+        objective: what is minimised.
         clip_norm: largest norm of the whole gradient, or None.
         average: updated behind the optimizer, or None.
         world: number of processes whose gradients are averaged.
@@ -68,7 +71,7 @@ class TrainingStep:
         *,
         precision: str = "fp32",
         accumulation: int = 1,
-        loss: PictureLoss = cross_entropy,
+        objective: Objective | None = None,
         clip_norm: float | None = None,
         average: ExponentialAverage | None = None,
         world: int = 1,
@@ -76,38 +79,27 @@ class TrainingStep:
         self.network, self.optimizer, self.average = network, optimizer, average
         self.parallel = next((m for m in network.modules() if isinstance(m, nn.parallel.DistributedDataParallel)), None)
         self.precision, self.accumulation = precision, accumulation
-        self.loss = loss
+        self.objective = objective or Classifying()
         self.clip_norm, self.world = clip_norm, world
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         device = self.parameters[0].device
         # A fused optimizer on a GPU leaves its step out by itself where this is not 0, so that no step waits to be read.
         self.defers = device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+        self.autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
         self.bad_step = torch.zeros((), dtype=torch.int64, device=device)
 
-    def __call__(
-        self,
-        images: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        *,
-        total: int | None = None,
-        step: int,
-        progress: float,
-        factor: float,
-    ) -> StepResult:
+    def __call__(self, inputs: Inputs, *, total: int | None = None, step: int, progress: float, factor: float) -> StepResult:
         """Makes step number `step` (from 1) at `progress` in [0, 1], with the learning rates at `factor` of their peaks.
 
         Args:
-            images: (b, C, H, W), float32.
-            targets: (b,) int64 classes, or (b, K) float32 shares.
-            weights: (b,) float32, how much each picture's loss counts, or None.
+            inputs: b pictures with what the objective needs to know of them.
             total: B, what the sum of losses is divided by; None for b.
 
         Raises:
             Diverged: the loss or the gradient is not finite (on a GPU said by `check`, so that no step waits for it).
         """
         set_learning_rate(self.optimizer, factor)
-        result = self.gradients(images, targets, weights, total=total)
+        result = self.gradients(inputs, total=total)
         finite = torch.isfinite(result.gradient_norm)
         if self.world == 1:  # elsewhere the gradient, which is the same in all processes, must decide alone
             finite = finite & torch.isfinite(result.loss)
@@ -123,27 +115,23 @@ class TrainingStep:
             self.average.update(step, progress)
         return result
 
-    def gradients(self, images: Tensor, targets: Tensor, weights: Tensor | None = None, *, total: int | None = None) -> StepResult:
+    def gradients(self, inputs: Inputs, *, total: int | None = None) -> StepResult:
         """The first half of a step: forward, loss and backward, after which each parameter has its gradient."""
         self.optimizer.zero_grad(set_to_none=True)
-        losses, correct = [], []
-        total, parts = total or len(images), self.accumulation
+        outcomes = []
+        count, parts = len(inputs), self.accumulation
+        total = total or count
         for part in range(parts):
-            rows = slice(len(images) * part // parts, len(images) * (part + 1) // parts)
+            rows = slice(count * part // parts, count * (part + 1) // parts)
             with self._synchronizing(part == parts - 1):
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                    logits = self.network(images[rows])
-                wanted = targets[rows]
-                loss = self.loss(logits.float(), wanted)
-                counted = loss if weights is None else loss * weights[rows]
+                outcome = self.objective(self.network, inputs[rows], self.autocast)
                 # Gradients are averaged over processes, but the loss is a sum over all of them, divided once by B.
-                (counted.sum() * (self.world / total)).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
-            classes = wanted if wanted.dim() == 1 else wanted.argmax(1)
-            correct.append((logits.detach().argmax(1) == classes).sum())
-        each = torch.cat(losses)
+                (outcome.total * (self.world / total)).backward()  # type: ignore[no-untyped-call]
+            outcomes.append(outcome)
+        each = torch.cat([outcome.losses for outcome in outcomes])
+        measures = {name: torch.stack([outcome.measures[name] for outcome in outcomes]).sum() for name in outcomes[0].measures}
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return StepResult(each.mean(), each, torch.stack(correct).sum(), nn.utils.get_total_norm(gradients))
+        return StepResult(each.mean(), each, measures, nn.utils.get_total_norm(gradients))
 
     def _synchronizing(self, last: bool) -> AbstractContextManager[None]:
         """Gradients of all but the last part stay in their process: averaging once is enough."""

@@ -1,21 +1,22 @@
 """The model file: safetensors whose header says everything needed to use the network.
 
-The header holds the spec, class names, preprocessing, metrics and provenance (recipe, data, versions) as JSON. Nothing in it runs
-code on load.
+The header holds what kind of model it is, the spec, class names, preprocessing, metrics and provenance (recipe, data, versions) as JSON.
+Nothing in it runs code on load.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from ..data.preprocessing import Preprocessing
 from ..files import write_atomically
@@ -23,14 +24,20 @@ from ..networks import Network, NetworkSpec, build
 
 FORMAT = "resnets 1"
 
+AnySpec = TypeVar("AnySpec", bound=BaseModel)
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+
+_COMMANDS = {"classifier": "predict", "detector": "detect", "segmenter": "segment"}
+"""Which command takes models of which kind."""
+
 
 @dataclass(frozen=True)
-class ModelDescription:
+class ModelDescription(Generic[AnySpec]):
     """What a model file says about its network, besides the weights."""
 
-    spec: NetworkSpec
+    spec: AnySpec
     classes: tuple[str, ...]
-    """Class names in the logits' order."""
+    """Class names in the logits' order; of a detector or segmenter without the background."""
     preprocessing: Preprocessing
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """What was measured, on which data."""
@@ -38,29 +45,91 @@ class ModelDescription:
     """Where the weights come from: network name, recipe, data, versions."""
 
 
-def save_model(network: Network, path: Path, description: ModelDescription) -> None:
-    """Writes the network's state and its description, whole or not at all.
+@dataclass(frozen=True)
+class ModelKind(Generic[AnySpec, AnyNetwork]):
+    """What the networks in model files are for; those of any kind have `classes` and `preprocessing`."""
 
-    Raises:
-        ValueError: the number of class names is not the number of logits.
-        OSError: the file cannot be written.
-    """
-    if len(description.classes) != description.spec.num_classes:
-        raise ValueError(f"{len(description.classes)} class names for {description.spec.num_classes} logits")
-    header = {
-        "format": FORMAT,
-        "spec": description.spec.model_dump_json(),
-        "classes": json.dumps(description.classes),
-        "preprocessing": description.preprocessing.model_dump_json(),
-        "metrics": json.dumps(description.metrics),
-        "provenance": json.dumps(description.provenance),
-    }
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_atomically(path, save(state, metadata=header))
+    name: str
+    """As the header says it."""
+    spec: type[AnySpec]
+    build: Callable[[AnySpec], AnyNetwork]
+    num_names: Callable[[AnySpec], int]
+    """How many class names go with a spec."""
+
+    def save(self, network: AnyNetwork, path: Path, description: ModelDescription[AnySpec]) -> None:
+        """Writes the network's state and its description, whole or not at all.
+
+        Raises:
+            ValueError: the number of class names is not what the spec has logits for.
+            OSError: the file cannot be written.
+        """
+        if len(description.classes) != (expected := self.num_names(description.spec)):
+            raise ValueError(f"{len(description.classes)} class names for {expected} logits")
+        header = {
+            "format": FORMAT,
+            "kind": self.name,
+            "spec": description.spec.model_dump_json(),
+            "classes": json.dumps(description.classes),
+            "preprocessing": description.preprocessing.model_dump_json(),
+            "metrics": json.dumps(description.metrics),
+            "provenance": json.dumps(description.provenance),
+        }
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        write_atomically(path, save(state, metadata=header))
+
+    def describe(self, path: Path) -> ModelDescription[AnySpec]:
+        """The header of a model file; the weights are not read.
+
+        Raises:
+            ValueError: the file is none of ours, of another kind, or damaged; the message names it.
+            OSError: no such file.
+        """
+        header = read_header(path)
+        found = header.get("kind", CLASSIFIER.name)
+        if found != self.name:
+            command = _COMMANDS.get(found)
+            raise ValueError(f"{path} is a {found}, not a {self.name}" + (f"; use it with resnets {command}" if command else ""))
+        try:
+            return ModelDescription(
+                spec=self.spec.model_validate_json(header["spec"]),
+                classes=tuple(json.loads(header["classes"])),
+                preprocessing=Preprocessing.model_validate_json(header["preprocessing"]),
+                metrics=json.loads(header["metrics"]),
+                provenance=json.loads(header["provenance"]),
+            )
+        except (KeyError, ValidationError, json.JSONDecodeError) as error:
+            raise ValueError(f"the header of {path} is damaged: {' '.join(str(error).split())}") from None
+
+    def load(self, path: str | Path, *, device: str | torch.device = "cpu") -> AnyNetwork:
+        """The network in a model file, in evaluation mode, with `.classes`, `.preprocessing` and `.spec`.
+
+        Raises:
+            ValueError: the file is none of ours, of another kind, damaged, or its weights do not fit its spec.
+            OSError: no such file.
+        """
+        path = Path(path)
+        description = self.describe(path)
+        with torch.device("meta"):
+            network = self.build(description.spec)
+        state: dict[str, torch.Tensor] = {}
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+                state[name] = file.get_tensor(name)
+        try:
+            network.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {path} do not fit its spec: {' '.join(str(error).split())}") from None
+        network.classes, network.preprocessing = description.classes, description.preprocessing  # type: ignore[assignment]
+        network.requires_grad_(True)
+        return network.to(device).eval()  # what is no part of the state was made elsewhere
 
 
-def read_description(path: Path) -> ModelDescription:
-    """The header of a model file; the weights are not read.
+CLASSIFIER: ModelKind[NetworkSpec, Network] = ModelKind("classifier", NetworkSpec, build, lambda spec: spec.num_classes)
+"""Networks that name what is on a picture."""
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The header of a model file of any kind, as it stands there.
 
     Raises:
         ValueError: the file is none of ours, or damaged; the message names it.
@@ -70,42 +139,24 @@ def read_description(path: Path) -> ModelDescription:
         raise FileNotFoundError(f"there is no model file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a model file, or it is damaged: {error}") from None
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is a safetensors file, but not a model that `resnets train` wrote: its header has no {FORMAT!r}")
-    try:
-        return ModelDescription(
-            spec=NetworkSpec.model_validate_json(header["spec"]),
-            classes=tuple(json.loads(header["classes"])),
-            preprocessing=Preprocessing.model_validate_json(header["preprocessing"]),
-            metrics=json.loads(header["metrics"]),
-            provenance=json.loads(header["provenance"]),
-        )
-    except (KeyError, ValidationError, json.JSONDecodeError) as error:
-        raise ValueError(f"the header of {path} is damaged: {' '.join(str(error).split())}") from None
+    return header
+
+
+def save_model(network: Network, path: Path, description: ModelDescription[NetworkSpec]) -> None:
+    """Writes a classifier's model file; see `ModelKind.save`."""
+    CLASSIFIER.save(network, path, description)
+
+
+def read_description(path: Path) -> ModelDescription[NetworkSpec]:
+    """The header of a classifier's model file; see `ModelKind.describe`."""
+    return CLASSIFIER.describe(path)
 
 
 def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Network:
-    """The network in a model file, in evaluation mode, with `.classes`, `.preprocessing` and `.spec`.
-
-    Raises:
-        ValueError: the file is none of ours, damaged, or its weights do not fit its spec.
-        OSError: no such file.
-    """
-    path = Path(path)
-    description = read_description(path)
-    with torch.device("meta"):
-        network = build(description.spec)
-    state: dict[str, torch.Tensor] = {}
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
-            state[name] = file.get_tensor(name)
-    try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise ValueError(f"the weights in {path} do not fit its spec: {' '.join(str(error).split())}") from None
-    network.classes, network.preprocessing = description.classes, description.preprocessing
-    network.requires_grad_(True)
-    return network.eval()
+    """The classifier in a model file; see `ModelKind.load`."""
+    return CLASSIFIER.load(path, device=device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..experiment import Answer, Arm, Comparison, Rung, Study
-from .settings import CROPS, HE2016_CIFAR, NO_AUGMENTATION, SMALL, WARMED_UP
+from .settings import CROPS, HE2016_CIFAR, NARROW, NO_AUGMENTATION, SHORT_RUN, SMALL, WARMED_UP
 
 _ORDERS = {
     "original": ("original", "original Residual Unit"),
@@ -37,7 +37,7 @@ ACTIVATION_ORDER = Study(
     ),
     rungs=(
         *(
-            Rung(name=f"{depth} layers", networks=_orders(depth, SMALL), minimum_steps=steps, recipe=NO_AUGMENTATION)
+            Rung(name=f"{depth} layers", networks=_orders(depth, NARROW), minimum_steps=steps, recipe=SHORT_RUN)
             for depth, steps in ((20, 300), (32, 800), (56, 1_200))
         ),
         Rung(name="paper", networks=_orders(110), minimum_steps=16_000, recipe=CROPS),

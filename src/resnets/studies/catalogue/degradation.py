@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..experiment import Answer, Arm, Comparison, Rung, Study
-from .settings import CROPS, HE2015_CIFAR, HE_RECIPE, NO_AUGMENTATION, SMALL
+from .settings import CROPS, HE2015_CIFAR, HE_RECIPE, NARROW, SHORT_RUN
 
 _DEPTHS = (8, 20, 32, 44, 56, 110)
 _FAMILIES = {"plain": "cifar-plain", "residual": "cifar-resnet"}
@@ -43,8 +43,8 @@ DEGRADATION = Study(
         for depth in _DEPTHS
     ),
     rungs=(
-        Rung(name="32 layers", networks=_networks((8, 20, 32), SMALL), minimum_steps=600, recipe=NO_AUGMENTATION),
-        Rung(name="56 layers", networks=_networks((8, 20, 32, 56), SMALL), minimum_steps=3_000, recipe=NO_AUGMENTATION),
+        Rung(name="32 layers", networks=_networks((8, 20, 32), NARROW), minimum_steps=600, recipe=SHORT_RUN),
+        Rung(name="56 layers", networks=_networks((8, 20, 56), NARROW), minimum_steps=1_500, recipe=SHORT_RUN),
         Rung(name="paper", networks=_networks((20, 32, 44, 56, 110)), minimum_steps=16_000, recipe=CROPS),
     ),
     comparisons=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..experiment import Answer, Arm, Comparison, Rung, Study
-from .settings import CROPS, HE2015_IMAGENET, HE2016_CIFAR, HE_RECIPE, NO_AUGMENTATION, SMALL, WARMED_UP
+from .settings import CROPS, HE2015_IMAGENET, HE2016_CIFAR, HE_RECIPE, NARROW, NO_AUGMENTATION, SHORT_RUN, SMALL, WARMED_UP
 
 _OPTIONS = {"plain": "none", "option A": "A", "option B": "B", "option C": "C"}
 
@@ -106,7 +106,7 @@ SHORTCUT_ABLATION = Study(
     arms=tuple(Arm(name=name, paper_network=network, answers=_ABLATIONS[name][1]) for name, network in _ablated(110).items()),
     rungs=(
         *(
-            Rung(name=f"{depth} layers", networks=_ablated(depth, SMALL), minimum_steps=steps, recipe=NO_AUGMENTATION)
+            Rung(name=f"{depth} layers", networks=_ablated(depth, NARROW), minimum_steps=steps, recipe=SHORT_RUN)
             for depth, steps in ((20, 300), (32, 800), (56, 2_500))
         ),
         Rung(name="paper", networks=_ablated(110), minimum_steps=16_000, recipe=CROPS),

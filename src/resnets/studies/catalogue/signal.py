@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..experiment import Arm, Comparison, Rung, Study
-from .settings import CROPS, HE2015_CIFAR, HE_RECIPE, NO_AUGMENTATION, SMALL
+from .settings import CROPS, HE2015_CIFAR, HE_RECIPE, NARROW, SHORT_RUN
 
 _SCALES = (0.5, 0.9, 1.0, 1.1)
 _DEPTHS = (20, 56, 110)
@@ -50,15 +50,15 @@ SIGNAL = Study(
     rungs=(
         Rung(
             name="56 layers",
-            networks={**_AT_START, "plain-56 at start": "cifar-plain56", **_trained((20, 56), SMALL)},
+            networks={**_AT_START, "plain-56 at start": "cifar-plain56", **_trained((20, 56), NARROW)},
             minimum_steps=400,
-            recipe=NO_AUGMENTATION,
+            recipe=SHORT_RUN,
         ),
         Rung(
             name="110 layers",
-            networks={**_AT_START, "plain-56 at start": "cifar-plain56", **_trained((20, 56, 110), SMALL)},
+            networks={**_AT_START, "plain-56 at start": "cifar-plain56", **_trained((20, 56, 110), NARROW)},
             minimum_steps=1_500,
-            recipe=NO_AUGMENTATION,
+            recipe=SHORT_RUN,
         ),
         Rung(
             name="paper",

@@ -6,6 +6,7 @@ A result is either measured, with the record in results/, or published, with its
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from ..recipe import Recipe
@@ -42,7 +43,12 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
         ValueError: no such recipe or field; the message names the nearest.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RECIPES)}."
-        raise ValueError(f"there is no recipe named {name!r}; {hint}")
+        raise ValueError(nearest(name, RECIPES))
     return RECIPES[name].updated(**overrides) if overrides else RECIPES[name]
+
+
+def nearest(name: str, recipes: Mapping[str, Any]) -> str:
+    """Says that there is no recipe of that name, and which is nearest."""
+    near = difflib.get_close_matches(name, recipes, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(recipes)}."
+    return f"there is no recipe named {name!r}; {hint}"

@@ -1,0 +1,118 @@
+"""What commands that train have in common: a recipe to begin with, or a run to go on with, carried out before your eyes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from ..data.own import is_path
+from ..training.environment import keep_large_buffers
+from ..training.run_recipe import AnyRecipe, read_run_recipe
+from . import resume as resume_checks
+from .options import messages, parse_model, print_json
+from .progress import TrainingProgress
+
+
+@dataclass(frozen=True)
+class RunCommand(Generic[AnyRecipe]):
+    """A command that trains one kind of network."""
+
+    kind: type[AnyRecipe]
+    recipes: Mapping[str, AnyRecipe]
+    """The named ones."""
+    description: str
+    """For its help; may hold {names} of recipes."""
+    print_results: Callable[[Any], None]
+    """Prints a finished `training.run.Run` for people."""
+
+    def run(self, arguments: list[str], parse: Callable[[list[str]], AnyRecipe] | None = None) -> int:
+        """Carries out the command; `parse` makes the recipe of its arguments where that is not `starting_recipe` alone."""
+        as_json = "--json" in arguments
+        arguments = [argument for argument in arguments if argument != "--json"]
+        resumed, arguments = take("--resume", arguments)
+        recipe: AnyRecipe | None = None
+        if resumed is not None:
+            if resume_checks.asked(arguments):
+                return resume_checks.run(Path(resumed), arguments, self.kind, as_json=as_json)
+            if arguments:
+                raise ValueError(
+                    f"--resume goes on with the run as it was and takes no other options but --prove and --replay, but got {' '.join(arguments)}"
+                )
+        else:
+            recipe = (parse or self.parse)(arguments)
+        keep_large_buffers()
+        from ..training.run import resume, train
+
+        progress = TrainingProgress(messages())
+        listeners = (progress, print_event) if as_json else (progress,)
+        with progress:
+            done = train(recipe, listeners) if recipe is not None else resume(Path(resumed or ""), listeners, self.kind)
+        if not as_json and speaks():
+            self.print_results(done)
+        return 0
+
+    def parse(self, arguments: list[str]) -> AnyRecipe:
+        """The recipe that the arguments name and change.
+
+        Raises:
+            ValueError: they name none, or an option that does not exist or fit.
+        """
+        start, arguments = self.starting_recipe(arguments)
+        return parse_model(start, arguments, self.kind.command, self.described)
+
+    @property
+    def described(self) -> str:
+        """The help's text."""
+        return self.description.format(names=", ".join(self.recipes))
+
+    def starting_recipe(self, arguments: list[str]) -> tuple[AnyRecipe, list[str]]:
+        """The recipe that the options change, a named one or one from a file, and the other arguments."""
+        file, arguments = take("--recipe", arguments)
+        if file is not None:
+            # A repeated run gets a directory of its own.
+            return read_run_recipe(Path(file), self.kind).updated(output=None), arguments
+        if arguments and not arguments[0].startswith("-"):
+            return self.named(arguments[0]), arguments[1:]
+        if "-h" in arguments or "--help" in arguments:
+            return self.kind(), arguments
+        raise ValueError(
+            f"name what to train: resnets {self.kind.command} {' | '.join(self.recipes)}, or a FOLDER, or --recipe FILE, or --resume RUN"
+        )
+
+    def named(self, name: str) -> AnyRecipe:
+        """The recipe of that name; or the first of them on the data in a folder."""
+        from ..training.recipes import nearest
+
+        if name not in self.recipes and is_path(name):
+            folder = Path(name)
+            first = next(iter(self.recipes.values()))
+            return first.updated(data=name, name=folder.resolve().stem, output=None)
+        if name not in self.recipes:
+            raise ValueError(nearest(name, self.recipes))
+        return self.recipes[name]
+
+
+def speaks() -> bool:
+    """Whether this is the one process that speaks, where torchrun has started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def take(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The value of an option that is no field of the recipe, and the other arguments."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2], arguments[:i] + arguments[i + 1 :]
+        if argument == option:
+            if i + 1 == len(arguments):
+                raise ValueError(f"{option} needs a path behind it")
+            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
+    return None, arguments
+
+
+def print_event(event: dict[str, Any]) -> None:
+    """One object on standard output for each event that is logged."""
+    if event["event"] != "progress":
+        print_json(event)
