@@ -3,6 +3,8 @@
     python benchmarks/recipe_accuracy.py digits                                    # half a minute on two cores
     python benchmarks/recipe_accuracy.py cifar10-he2015 --device cuda --seeds 0 1 2 3 4
     python benchmarks/recipe_accuracy.py imagenet-a3 --data-folder FOLDER --device cuda --seeds 0
+    python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0               # detectors and segmenters likewise
+    python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0
 
 The record is results/recipe-NAME-cpu.json (or -gpu); the test set is looked at once a run, at its end.
 """
@@ -20,39 +22,52 @@ from typing import Any
 from records import write_record
 from training import summary
 
-from resnets.training.recipes import get_recipe
+from resnets.detection.recipes import RECIPES as DETECTORS
+from resnets.segmentation.recipes import RECIPES as SEGMENTERS
+from resnets.training.recipes import RECIPES as CLASSIFIERS
+from resnets.training.run_recipe import RunRecipe
 
-KEPT = ("top1", "loss", "num_images", "training_seconds", "images_per_second")
+RECIPES: dict[str, RunRecipe] = {**CLASSIFIERS, **DETECTORS, **SEGMENTERS}
+SCORES = {
+    "train": ("top1", "loss"),
+    "detect train": ("ap50", "ap", "voc12", "voc07"),
+    "segment train": ("mean_iou", "pixel_accuracy"),
+}
+"""By command, what its networks are judged by; the first is what a recipe's header names."""
+KEPT = ("num_images", "training_seconds", "images_per_second", "seconds_per_image")
 
 
-def run(name: str, seed: int, options: list[str]) -> dict[str, Any]:
+def run(recipe: RunRecipe, seed: int, options: list[str]) -> dict[str, Any]:
     """One whole run, evaluated behind its last step alone."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "resnets", "train", name, "--seed", str(seed), "--evaluation.every", "0", *options]
+        command = [sys.executable, "-m", "resnets", *recipe.command.split(), recipe.name, "--seed", str(seed)]
+        command += ["--evaluation.every", "0", *options]
         command += ["--no-report", "--output", str(Path(folder) / "run"), "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed with status {done.returncode}")
         values = json.loads(done.stdout.splitlines()[-1])
-    return {"seed": seed, **{key: values[key] for key in KEPT}}
+    kept = [*SCORES[recipe.command], *(key for key in KEPT if key in values)]
+    per_class = {} if recipe.command == "train" else {"per_class": values["per_class"]}
+    return {"seed": seed, **{key: values[key] for key in kept}, **per_class}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
+    parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-folder")
     options = parser.parse_args()
-    recipe = get_recipe(options.recipe)
+    recipe = RECIPES[options.recipe]
     folder = ["--data-folder", options.data_folder] if options.data_folder else []
-    runs = [run(recipe.name, seed, ["--device", options.device, *folder]) for seed in options.seeds]
+    runs = [run(recipe, seed, ["--device", options.device, *folder]) for seed in options.seeds]
     path = write_record(
         f"recipe-{recipe.name}-{'cpu' if options.device == 'cpu' else 'gpu'}",
         {
-            "about": f"the recipe {recipe.name}, whole runs on all training pictures, evaluated once on the test set; top1 in [0, 1]",
+            "about": f"the recipe {recipe.name}, whole runs on all training pictures, evaluated once on the test set; scores in [0, 1]",
             "recipe": recipe.model_dump(mode="json"),
-            "summary": {key: summary([values[key] for values in runs]) for key in ("top1", "training_seconds")},
+            "summary": {key: summary([values[key] for values in runs]) for key in (*SCORES[recipe.command], "training_seconds")},
             "runs": runs,
         },
     )

@@ -16,8 +16,8 @@ from resnets.training.environment import describe_environment
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
-def write_record(name: str, measured: dict[str, Any]) -> Path:
-    """Writes results/NAME.json: the measurements, the command, the date, the commit, hardware and versions."""
+def write_record(name: str, measured: dict[str, Any], folder: Path | None = None) -> Path:
+    """Writes NAME.json to results/ or another folder: the measurements, the command, the date, the commit, hardware and versions."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
     )
@@ -29,7 +29,7 @@ def write_record(name: str, measured: dict[str, Any]) -> Path:
         "environment": describe_environment(),
         **measured,
     }
-    path = RESULTS / f"{name}.json"
+    path = (folder or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return path

@@ -12,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from shape_scenes import make_scenes
 
 from resnets.training.recipe import Recipe
 from resnets.training.recipes import get_recipe
@@ -33,6 +34,12 @@ def small_recipe() -> Recipe:
 def small_run(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of the small recipe. Tests read it and leave it as it is."""
     return train(small_recipe.updated(output=tmp_path_factory.mktemp("runs") / "small"))
+
+
+@pytest.fixture(scope="session")
+def shape_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs and squares with boxes and masks, in COCO's layout. Tests read it and leave it as it is."""
+    return make_scenes(tmp_path_factory.mktemp("scenes") / "shapes")
 
 
 @pytest.fixture

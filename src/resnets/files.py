@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,10 +25,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; a result is as readable as any other file of the user.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        _make_readable(temporary)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -41,3 +39,81 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes `content` (text as UTF-8) to `path`, whole or not at all; raises as `atomic` does."""
     with atomic(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that becomes `path` when the block ends well, and vanishes with all it holds when it does not.
+
+    Raises:
+        FileExistsError: something is at `path` when the block begins or when it ends; it stays as it is.
+        OSError: the folder that is to hold it is missing or cannot be written.
+    """
+    taken = f"{path} is there already; nothing was changed"
+    if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
+        raise FileExistsError(errno.EEXIST, taken)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part") as temporary:
+        whole = Path(temporary) / path.name
+        whole.mkdir()
+        yield whole
+        if hasattr(os, "sync"):  # many small files: once for all of them, and not for each
+            os.sync()
+        try:
+            if path.exists():
+                path.rmdir()  # an empty one, which Windows would not replace
+            os.replace(whole, path)
+        except OSError as error:
+            raise FileExistsError(errno.EEXIST, taken) from error
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Writes several files (text as UTF-8) that belong together, all or none: they take their places, in their order, once each of them
+    is whole on the disk, and a failure puts back what was there before.
+
+    Raises:
+        OSError: as `atomic`.
+    """
+    waiting: list[tuple[str, Path]] = []
+    replaced: list[tuple[Path, str | None]] = []
+    try:
+        for path, content in contents.items():
+            current = path
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+            waiting.append((temporary, path))
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            _make_readable(temporary)
+        for temporary, path in waiting:
+            current = path
+            before = f"{temporary}.before" if path.exists() else None
+            if before is not None:
+                os.replace(path, before)
+            replaced.append((path, before))
+            os.replace(temporary, path)
+    except BaseException as error:
+        for path, before in reversed(replaced):
+            if before is not None:
+                os.replace(before, path)
+            else:
+                path.unlink(missing_ok=True)
+        replaced.clear()
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, f"could not write {current}: {error.strerror or error}; nothing was changed") from error
+        raise
+    finally:
+        for temporary, _ in waiting:
+            Path(temporary).unlink(missing_ok=True)
+        for _, before in replaced:
+            if before is not None:
+                Path(before).unlink(missing_ok=True)
+
+
+def _make_readable(temporary: str) -> None:
+    """mkstemp makes files for their owner alone; a result is as readable as any other file of the user."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)

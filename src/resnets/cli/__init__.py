@@ -12,11 +12,15 @@ COMMANDS = {
     "find": "a learning rate and a batch size that suit a recipe and this machine",
     "evaluate": "measure a trained model: accuracy, loss, confusion",
     "predict": "name what is on pictures",
+    "detect": "find objects on pictures: train, evaluate, predict",
+    "segment": "name a class for every pixel: train, evaluate, predict",
     "models": "list the networks with their size and cost",
     "describe": "show a network layer by layer, or against a reference's definition",
     "inspect": "measure responses and gradients unit by unit",
     "study": "measure a claim of the papers again, within a time budget",
     "data": "get, list and check data sets",
+    "benchmark": "measure speed and memory in every engine, beside peers and the machine's limits",
+    "export": "write a network for onnxruntime, OpenVINO or plain PyTorch, checked there",
     "convert": "turn weights from one package's layout into another's",
 }
 

@@ -9,6 +9,7 @@ import tyro
 
 from ..data.datasets import DATASETS
 from ..data.sources import locate
+from ..networks.zoo import explain
 from ..reports.tables import print_table, table
 from .options import messages, parse, print_json, results
 
@@ -28,6 +29,34 @@ class GetOptions:
 
 
 @dataclass
+class MakeOptions:
+    """Options of `resnets data make`."""
+
+    name: tyro.conf.Positional[str]
+    """The data set: fashion-scenes."""
+    output: Path | None = None
+    """Folder for it, which must not be there yet; unset: fashion-scenes in the folder of data sets, where training looks for it."""
+    train: int = 6000
+    """Scenes to learn from, with garments of Fashion-MNIST's training pictures."""
+    val: int = 500
+    """Scenes to evaluate on, with garments of its test pictures."""
+    seed: int = 0
+    """Other numbers give other scenes."""
+    size: int = 192
+    """Pixels of the longest side that a scene can have; each side is 5/6 of it at least."""
+    smallest: int = 32
+    """Pixels of the longer side of the smallest garments."""
+    largest: int = 96
+    """Pixels of the longer side of the largest garments."""
+    objects: int = 10
+    """Garments of a scene at most."""
+    data_folder: Path | None = None
+    """Folder that holds Fashion-MNIST's files; unset: cache, system, then download."""
+    json: bool = False
+    """One object with the folder's path and what is in it on standard output."""
+
+
+@dataclass
 class ListOptions:
     """Options of `resnets data list`."""
 
@@ -40,27 +69,60 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(
             "usage: resnets data list          the data sets\n       resnets data get NAME      find or fetch one, check it, print its folder\n"
+            "       resnets data make NAME     make one: fashion-scenes, for detection and segmentation\n"
             "       resnets data check DATA    what is wrong with one: damaged files, duplicates, leaks between splits, imbalance"
         )
         return 0
     action, rest = arguments[0], arguments[1:]
     if action == "get":
         return _get(parse(GetOptions, rest, "data get", "Find or fetch a data set, check every file, and print its folder."))
+    if action == "make":
+        return _make(
+            parse(MakeOptions, rest, "data make", "Make a data set with boxes and masks from Fashion-MNIST, without a network.")
+        )
     if action == "check":
         from .data_check import run as check
 
         return check(rest)
     if action == "list":
         return _list(parse(ListOptions, rest, "data list", "List the data sets."))
-    raise ValueError(f"resnets data has no action {action!r}; there are check, get and list")
+    raise ValueError(f"resnets data has no action {action!r}; there are check, get, list and make")
 
 
 def _get(options: GetOptions) -> int:
-    path = locate(options.name, options.folder, report=messages().print)
+    from ..data.annotations.opening import ANNOTATED, folder_of
+
+    if options.name in ANNOTATED:
+        path = folder_of(options.name, options.folder)
+    else:
+        path = locate(options.name, options.folder, report=messages().print)
     if options.json:
         print_json({"name": options.name, "path": str(path)})
     else:
         print(path)
+    return 0
+
+
+def _make(options: MakeOptions) -> int:
+    from pydantic import ValidationError
+
+    from ..data.annotations.fashion_scenes import NAME, SceneSet, make_scenes
+    from ..data.annotations.scenes import SceneSettings
+    from .data_check import shown_progress
+
+    if options.name != NAME:
+        raise ValueError(f"resnets data make makes {NAME} and no {options.name!r}")
+    try:
+        scenes = SceneSettings(size=options.size, smallest=options.smallest, largest=options.largest, objects=options.objects)
+        settings = SceneSet(seed=options.seed, train=options.train, val=options.val, scenes=scenes)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+    with shown_progress(NAME, "making", "made", "scenes") as told:
+        made = make_scenes(options.output, settings, garments=options.data_folder, report=messages().print, progress=told)
+    if options.json:
+        print_json({"name": NAME, "path": str(made.folder), "settings": settings.model_dump(), "num_objects": made.objects})
+    else:
+        print(made.folder)
     return 0
 
 
@@ -88,6 +150,32 @@ def _list(options: ListOptions) -> int:
         sizes = {"num_train": 1_281_167, "num_test": 50_000, "num_classes": 1_000}
         print_json({"name": "imagenet", "title": _IMAGENET, **sizes, "channels": 3, "size": None, "licence": "for research"})
     rows.append(("imagenet", _IMAGENET, "1,281,167", "50,000", 1_000, "3×any", "for research"))
+    from ..data.annotations.opening import ANNOTATED
+
+    for annotated in ANNOTATED.values():
+        if options.json:
+            sizes = {"num_train": annotated.num_train, "num_test": annotated.num_val, "num_classes": annotated.num_classes}
+            print_json(
+                {
+                    "name": annotated.name,
+                    "title": annotated.title,
+                    **sizes,
+                    "channels": 3,
+                    "size": None,
+                    "licence": annotated.licence,
+                }
+            )
+        rows.append(
+            (
+                annotated.name,
+                annotated.title,
+                f"{annotated.num_train:,}",
+                f"{annotated.num_val:,}",
+                annotated.num_classes,
+                "3×any",
+                annotated.licence,
+            )
+        )
     if not options.json:
         print_table(results(), table("", ("data set", "title", "training", "test", "classes", "picture", "licence"), rows))
     return 0

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Check a data set: files that are empty, damaged, no pictures or far too large; pictures that are on both sides of the split, or twice, or
 under two classes; CMYK, 16-bit, palette, turned, animated, blank, tiny and huge ones; classes that splits do not share, imbalance, and
-files that training passes over.
+files that training passes over. Of data with boxes also: boxes turned inside out, without an area or out of their picture, pictures and
+annotations that are missing, unknown classes, numbers that occur twice, and sizes that differ from the files'.
 
 Every file is decoded as training decodes it, in processes of their own, so that a file that crashes the decoder is found like any other.
 Written are a page with the pictures found and exclude.csv (path,reason), which training on own pictures leaves out with --exclude.
@@ -45,7 +46,8 @@ class CheckOptions:
     """Options of `resnets data check`."""
 
     data: tyro.conf.Positional[str]
-    """A folder (train/CLASS/PICTURE and val/CLASS/PICTURE, or CLASS/PICTURE), a CSV (path,label[,split]), or a data set by name."""
+    """A folder (train/CLASS/PICTURE and val/CLASS/PICTURE, or CLASS/PICTURE; with boxes: VOC's or COCO's layout), a CSV (path,label[,split]),
+    or a data set by name."""
     output: Path | None = None
     """Folder for the page (index.html) and exclude.csv; unset: checks/NAME. What an earlier check wrote there is replaced."""
     near_duplicates: bool = False
@@ -74,6 +76,7 @@ def run(arguments: list[str]) -> int:
     files = options.data not in DATASETS  # a data set with a name is trained on as it was published
     checkup, sources, crash_proof = _check(options)
     folder = options.output or Path("checks") / Path(checkup.name).name
+    files = files and checkup.objects is None  # with boxes no list of exclusions is asked for
     page, exclusions = folder / "index.html", folder / "exclude.csv"
     folder.mkdir(parents=True, exist_ok=True)
     write_exclusions(exclusions, checkup.exclusions)
@@ -91,7 +94,7 @@ def run(arguments: list[str]) -> int:
         print_json({**checkup.summary(), "exclusions": str(exclusions), "page": str(page) if options.page else None})
     else:
         _print(checkup, exclusions, page if options.page else None, files=files)
-    return int(options.strict and bool(checkup.exclusions))
+    return int(options.strict and any(finding.severity == "exclude" for finding in checkup.findings))
 
 
 def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageArrays], bool]:
@@ -105,18 +108,37 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
         info = DATASETS[options.data]
         arrays = [load(options.data, split, options.data_folder, report=messages().print) for split in SPLITS]
         published = {"train": info.num_train, "test": info.num_test}
-        with _shown_progress(options.data) as told:
+        with shown_progress(options.data) as told:
             near = options.near_duplicates
             return check_arrays(arrays, name=info.name, published=published, near_duplicates=near, progress=told), [*arrays], False
+    annotated = _annotated_folder(options)
+    if annotated is not None:
+        from ..data.annotations.check import check_annotated
+
+        with shown_progress(annotated.name) as told:
+            found, pictures = check_annotated(
+                annotated, near_duplicates=options.near_duplicates, workers=options.workers, seconds=options.seconds, progress=told
+            )
+        return found, [*pictures], options.workers != 0
     own = _find(options.data)
     sources = list(own.splits.values())
-    with _shown_progress(own.name) as told:
+    with shown_progress(own.name) as told:
         checkup = check_pictures(
             sources, name=own.name, near_duplicates=options.near_duplicates, workers=options.workers, seconds=options.seconds,
             progress=told,
         )  # fmt: skip
     checkup = replace(checkup, findings=in_order((*checkup.findings, *folder_findings(own))))
     return checkup, [*sources], options.workers != 0
+
+
+def _annotated_folder(options: CheckOptions) -> Path | None:
+    """The folder of a data set with boxes; None where the data is something else."""
+    from ..data.annotations.opening import ANNOTATED, folder_of, layout
+
+    if options.data in ANNOTATED:
+        return folder_of(options.data, options.data_folder)
+    path = Path(options.data).expanduser()
+    return path if layout(path) is not None else None
 
 
 def _find(data: str) -> OwnPictures:
@@ -129,15 +151,18 @@ def _find(data: str) -> OwnPictures:
         return find_folder(path, lenient=True)
     if path.is_file():
         return find_csv(path)
-    raise ValueError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {', '.join(DATASETS)}")
+    from ..data.annotations.opening import ANNOTATED
+
+    names = ", ".join((*DATASETS, *ANNOTATED))
+    raise ValueError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {names}")
 
 
 @contextmanager
-def _shown_progress(name: str) -> Iterator[Told]:
+def shown_progress(name: str, doing: str = "checking", done_: str = "checked", what: str = "pictures") -> Iterator[Told]:
     """A bar on a terminal, a line now and then elsewhere."""
     console = messages()
     bar = Progress(
-        TextColumn("checking {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
+        TextColumn(doing + " {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
         TextColumn("left"), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     task = bar.add_task(shown(name), total=None)
@@ -148,7 +173,7 @@ def _shown_progress(name: str) -> Iterator[Told]:
         bar.update(task, completed=done, total=total)
         if not console.is_terminal and time.perf_counter() - said > _SECONDS_BETWEEN_LINES:
             said = time.perf_counter()
-            console.print(f"checked {done:,} of {total:,} pictures", markup=False)
+            console.print(f"{done_} {done:,} of {total:,} {what}", markup=False)
 
     with bar:
         yield tell
@@ -156,14 +181,15 @@ def _shown_progress(name: str) -> Iterator[Told]:
 
 def _print(checkup: Checkup, exclusions: Path, page: Path | None, *, files: bool) -> None:
     console = results()
-    splits = ", ".join(f"{split} {sum(counts):,}" for split, counts in checkup.counts.items())
+    splits = ", ".join(f"{split} {count:,}" for split, count in checkup.by_split.items())
+    objects = "" if checkup.objects is None else f" with {checkup.objects:,} objects"
     speed = f"{checkup.num_pictures / checkup.seconds:,.0f} a second" if checkup.seconds else ""
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
     say(
-        f"{shown(checkup.name)}: {checkup.num_pictures:,} pictures in {len(checkup.classes):,} classes ({splits}), "
+        f"{shown(checkup.name)}: {checkup.num_pictures:,} pictures{objects} in {len(checkup.classes):,} classes ({splits}), "
         f"checked in {duration(checkup.seconds)} ({speed})"
     )
     if checkup.findings:

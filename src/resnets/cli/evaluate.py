@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..deployment.names import EngineName
 from ..reports.tables import confusion_rows, percent, print_table, table
 from .options import messages, parse, print_json, results
 
@@ -17,7 +18,7 @@ class EvaluateOptions:
     """Options of `resnets evaluate`."""
 
     model: tyro.conf.Positional[Path]
-    """A run directory or a model file."""
+    """A run directory, a model file, or an exported file (.onnx, .xml, .pt2)."""
     data: str | None = None
     """Data set by name, or a folder or CSV of pictures whose classes are called as the model's are; unset: what it was trained on."""
     data_folder: Path | None = None
@@ -28,8 +29,12 @@ class EvaluateOptions:
     """List of pictures of a folder to leave out, such as `resnets data check` writes."""
     flips: Annotated[bool | None, tyro.conf.arg(metavar="{True,False}")] = None
     """Average the logits of each picture and its mirror image; unset: as in training."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Precision of the network; unset: as in training's evaluation."""
+    precision: Literal["fp32", "bf16", "auto"] | None = None
+    """Precision of the network; auto: bf16 where the processor gains by it; unset: as in training's evaluation, or what the file was
+    exported in."""
+    engine: Literal["auto"] | EngineName = "auto"
+    """What runs the network; auto: the fastest that is installed, where it saves more time than the conversion takes. torch gives
+    training's own figures to the bit."""
     batch_size: int = 500
     """Pictures a batch."""
     device: str = "auto"
@@ -46,31 +51,28 @@ def run(arguments: list[str]) -> int:
     from ..training.environment import keep_large_buffers
 
     keep_large_buffers()
-    import torch
-
     from ..data.picture_loader import PictureLoader
     from ..training.evaluate import evaluate
     from ..training.evaluation_data import EvaluationData, open_evaluation
     from ..training.session import choose_device
-    from ..weights.model_file import load_model, read_description
-    from .models_on_disk import model_path
+    from .evaluated_model import EvaluatedModel
 
-    path, device = model_path(options.model), choose_device(options.device)
-    trained_with = read_description(path).provenance.get("recipe", {})
+    def report(words: str) -> None:
+        messages().print(words, soft_wrap=True, markup=False)
+
+    model = EvaluatedModel(options.model, options.engine, options.precision, choose_device(options.device), report)
+    path, trained_with = model.path, model.trained_with
     settings = trained_with.get("evaluation", {})
-    network = load_model(path, device=device)
     name = options.data or trained_with.get("data")
     if name is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
     asked = EvaluationData(name, options.data_folder, options.split, options.batch_size, options.exclude)
-    classes, preprocessing = network.classes or (), network.preprocessing
-    assert preprocessing is not None  # a model file has one
     run = options.model if options.model.is_dir() else None
-    loader, words = open_evaluation(asked, classes, preprocessing, device, trained_with, run, messages().print)
-    network = network.to(memory_format=torch.channels_last)
+    classes = model.classes
+    loader, words = open_evaluation(asked, classes, model.preprocessing, model.device, trained_with, run, messages().print)
     flips = settings.get("flips", False) if options.flips is None else options.flips
-    precision = options.precision or settings.get("precision", "fp32")
-    result = evaluate(network, loader.in_order(), precision=precision, flips=flips)
+    network, engine, precision = model.ready(settings.get("precision", "fp32"), len(loader) * (1 + flips))
+    result = evaluate(network, loader.in_order(), precision=precision if engine == "torch" else "fp32", flips=flips)
     summary = result.summary(classes)
     if options.plot is not None:
         from ..reports import plots
@@ -78,7 +80,7 @@ def run(arguments: list[str]) -> int:
         plots.save(plots.confusion_matrix(summary["confusion"], classes), options.plot)
     if options.json:
         left_out = {"unreadable": len(loader.excluded)} if isinstance(loader, PictureLoader) else {}
-        about = {"model": str(path), "data": name, "split": options.split, "flips": flips, "precision": precision}
+        about = {"model": str(path), "data": name, "split": options.split, "flips": flips, "precision": precision, "engine": engine}
         print_json({**about, **left_out, **summary})
         return 0
     console = results()

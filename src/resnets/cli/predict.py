@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from ..deployment.names import EngineName, is_exported
 from .options import messages, parse, print_json
 
 
@@ -16,15 +17,17 @@ class PredictOptions:
     """Options of `resnets predict`."""
 
     model: tyro.conf.Positional[Path]
-    """A run directory or a model file."""
+    """A run directory, a model file, or an exported file (.onnx, .xml, .pt2)."""
     pictures: tyro.conf.Positional[tuple[Path, ...]]
     """Picture files, and folders of them."""
     top: int = 1
     """How many classes to name for each picture."""
     batch_size: int = 64
     """Pictures a batch."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the network."""
+    precision: Literal["fp32", "bf16", "auto"] | None = None
+    """Precision of the network; auto: bf16 where the processor gains by it; unset: fp32, or what the file was exported in."""
+    engine: Literal["auto"] | EngineName = "auto"
+    """What runs the network; auto: the fastest that is installed, once there are pictures enough to pay for the conversion."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     json: bool = False
@@ -40,15 +43,24 @@ def run(arguments: list[str]) -> int:
         raise ValueError("name at least one picture or folder behind the model")
     from .models_on_disk import model_path
 
-    path = model_path(options.model)
+    path = options.model if is_exported(options.model) else model_path(options.model)
+    from ..deployment.choice import FEW
+    from ..deployment.engines import open_engine
     from ..deployment.predict import find_pictures, predict
     from ..training.session import choose_device
-    from ..weights.model_file import load_model
 
     pictures = find_pictures(options.pictures)
-    network = load_model(path, device=choose_device(options.device))
+    engine = open_engine(
+        path,
+        engine=options.engine,
+        precision=options.precision,
+        device=choose_device(options.device) if options.engine in ("auto", "torch", "torch-compile") else "cpu",
+        count=len(pictures),
+        exact=len(pictures) < FEW,
+        report=lambda words: messages().print(words, soft_wrap=True, markup=False),
+    )
     bad = 0
-    for prediction in predict(network, pictures, top=options.top, batch_size=options.batch_size, precision=options.precision):
+    for prediction in predict(engine, pictures, top=options.top, batch_size=options.batch_size):
         if options.json:
             print_json(prediction.as_json())
         elif prediction.error is None:

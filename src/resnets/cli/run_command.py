@@ -38,8 +38,9 @@ class RunCommand(Generic[AnyRecipe]):
             if resume_checks.asked(arguments):
                 return resume_checks.run(Path(resumed), arguments, self.kind, as_json=as_json)
             if arguments:
+                options = " ".join(arguments)
                 raise ValueError(
-                    f"--resume goes on with the run as it was and takes no other options but --prove and --replay, but got {' '.join(arguments)}"
+                    f"--resume goes on with the run as it was and takes no other options but --prove and --replay, but got {options}"
                 )
         else:
             recipe = (parse or self.parse)(arguments)

@@ -136,6 +136,15 @@ class EncodedPicture:
         except Exception as error:  # damaged files make Pillow raise anything, from SyntaxError to struct.error
             raise Unreadable(f"is damaged: {_first_line(error)}") from error
 
+    @property
+    def lies(self) -> bool:
+        """Whether EXIF data turns the picture by a right angle."""
+        return self._turn >= 5
+
+    def as_stored(self, pixels: Pixels) -> Pixels:
+        """Pixels that `pixels` gave, turned back to how the file has them, its EXIF rotation undone."""
+        return _UPRIGHT[{6: 8, 8: 6}.get(self._turn, self._turn)](pixels) if self._turn != 1 else pixels
+
     def _decoded_jpeg(self, least: tuple[int, int] | None) -> Pixels:
         import simplejpeg
 

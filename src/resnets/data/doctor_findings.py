@@ -60,6 +60,28 @@ KINDS: dict[str, Kind] = {
         "exclude", "Pictures that bring the decoder down", "The process that decoded it died or never finished; the check went on.",
         "Leave it out. If other programs open it, save it again with one of them.",
     ),
+    "picture-missing": Kind(
+        "exclude", "Annotated pictures that are not there", "The annotations name a picture of which there is no file.",
+        "Put the file there, or take the picture out of the annotations.",
+    ),
+    "annotation-missing": Kind(
+        "exclude", "Pictures without an annotation file", "A list names the picture and no annotation belongs to it, so that nobody can "
+        "say whether it is empty.",
+        "Write the annotation, without objects if there are none, or take the picture off the list.",
+    ),
+    "annotation-broken": Kind(
+        "exclude", "Annotations that cannot be read", "The file is damaged, or a box is not four numbers. Training refuses to begin.",
+        "Correct the entry, or fetch the file again.",
+    ),
+    "category-unknown": Kind(
+        "exclude", "Objects of classes that are not listed", "Most often a misspelt name. Training refuses to begin.",
+        "Correct the class, or add it to the list of classes.",
+    ),
+    "id-duplicate": Kind(
+        "exclude", "Numbers or names that occur twice", "Two entries go by the same number, and which one is meant cannot be told. "
+        "Training refuses to begin.",
+        "Give each its own, or remove one.",
+    ),
     "leak": Kind(
         "exclude", "The same picture on both sides",
         "A picture to learn from is also one to evaluate on, so that the measured accuracy is partly memory. The copy to evaluate "
@@ -82,6 +104,40 @@ KINDS: dict[str, Kind] = {
         "It is a guess: different pictures of one scene or one kind of thing are found too, and mirrored or cropped copies are not. "
         "The first of each group is what the others are like.",
         "Look at them; where they are copies, keep one, and never one on each side of the split.",
+    ),
+    "box-inverted": Kind(
+        "warn", "Boxes turned inside out", "The right edge is left of the left one, or the bottom above the top. Training leaves the box "
+        "out, so that the object in it counts as background.",
+        "Swap the corners; a tool that writes width and height where corners are expected makes such boxes too.",
+    ),
+    "box-degenerate": Kind(
+        "warn", "Boxes without an area", "Height or width is 0, as after a click where a drag was meant. Training leaves the box out.",
+        "Draw the box, or remove it.",
+    ),
+    "box-outside": Kind(
+        "warn", "Boxes that reach out of their picture", "By more than a pixel. Training cuts them off at the edge.",
+        "Look whether the picture was scaled or turned after it was annotated; then all of its boxes are wrong.",
+    ),
+    "box-thin": Kind(
+        "warn", "Boxes of one pixel", "A pixel high or wide, more likely a slip of the mouse than an object. Training learns from it.",
+        "Draw the box, or remove it.",
+    ),
+    "size-differs": Kind(
+        "warn", "Pictures of another size than annotated", "The annotation states another height and width than the file has. Training takes "
+        "the boxes for pixels of the file.",
+        "Look whether the picture was scaled after it was annotated; then its boxes are wrong.",
+    ),
+    "annotation-orphan": Kind(
+        "warn", "Annotations of pictures that are not listed", "They belong to no picture of the file. Training passes over them.",
+        "List the picture, or remove the annotation.",
+    ),
+    "mask-missing": Kind(
+        "warn", "Masks that are not there", "A list for segmentation names a picture that has no mask.",
+        "Put the mask there, or take the picture off that list.",
+    ),
+    "mask-broken": Kind(
+        "warn", "Masks that do not fit", "Damaged, of another size than the picture, or with classes that there are not.",
+        "Make the mask again from its source.",
     ),
     "class-missing": Kind(
         "warn", "Classes that differ between splits",
@@ -142,6 +198,10 @@ KINDS: dict[str, Kind] = {
         "note", "Pictures turned by their EXIF data", "The camera stored them lying; they are turned upright before training.",
         "Nothing here; programs that ignore EXIF show them lying.",
     ),
+    "no-objects": Kind(
+        "note", "Pictures without objects", "Background only. A detector learns from them what is nothing.",
+        "Nothing, if they are meant to be empty; otherwise annotate them.",
+    ),
     "misnamed": Kind(
         "note", "Endings that do not fit", "The content is of another format than the name says. Training goes by the content.",
         "Rename, if other programs stumble over it.",
@@ -197,11 +257,20 @@ class Checkup:
     findings: tuple[Finding, ...]
     """By severity, then by kind as in `KINDS`, then by name."""
     seconds: float
+    pictures: Mapping[str, int] | None = None
+    """By split, where a picture can show several classes or none, so that the counts do not add up to it."""
+    objects: int | None = None
+    """Over all splits, where pictures have objects with boxes."""
+
+    @property
+    def by_split(self) -> dict[str, int]:
+        """Pictures of each split."""
+        return {split: sum(counts) for split, counts in self.counts.items()} if self.pictures is None else dict(self.pictures)
 
     @property
     def num_pictures(self) -> int:
         """Over all splits."""
-        return sum(map(sum, self.counts.values()))
+        return sum(self.by_split.values())
 
     @property
     def exclusions(self) -> dict[str, str]:
@@ -224,7 +293,7 @@ class Checkup:
         severities = Counter(finding.severity for finding in self.findings)
         return {
             "event": "summary", "data": self.name, "num_pictures": self.num_pictures, "num_classes": len(self.classes),
-            "splits": {split: sum(counts) for split, counts in self.counts.items()},
+            "splits": self.by_split, **({} if self.objects is None else {"num_objects": self.objects}),
             "excluded": len(self.exclusions), **{severity: severities[severity] for severity in SEVERITIES},
             "kinds": {kind: len(findings) for kind, findings in self.by_kind().items()}, "seconds": round(self.seconds, 3),
             "pictures_per_second": round(self.num_pictures / self.seconds, 1) if self.seconds else None,

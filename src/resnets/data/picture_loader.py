@@ -197,7 +197,7 @@ class PictureLoader:
                 weights = None if weights is None else weights[rows]
             labels = self.labels[indices].to(self.device)
             indices = indices.to(self.device)
-            with _one_thread(self.device):
+            with one_thread(self.device):
                 if self.augment is None:
                     images = self.preprocessing.normalized(images)
                 else:
@@ -221,7 +221,7 @@ class PictureLoader:
             rows = self._readable(request, made)
             if rows is not None and not len(rows):
                 continue
-            with _one_thread(self.device):
+            with one_thread(self.device):
                 images = self._arranged(self.preprocessing.normalized(self._pixels(made, rows)))
             labels = self.labels[torch.from_numpy(request.indices if rows is None else request.indices[rows])]
             yield images, labels.to(self.device)
@@ -258,7 +258,7 @@ class PictureLoader:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
+def one_thread(device: torch.device) -> Iterator[None]:
     """Keeps a short job on a CPU to this thread: the others are at work on the next batch, and OpenMP's threads, which wait for each other
     without letting go of their cores, would take more time from them than they save here."""
     threads = torch.get_num_threads()

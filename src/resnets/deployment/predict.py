@@ -18,6 +18,7 @@ from torch import Tensor
 from ..data.folders import PICTURE_ENDINGS
 from ..data.preprocessing import Preprocessing
 from ..networks import Network
+from .engine import Engine
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,28 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Tensor:
 
 
 def predict(
-    network: Network, paths: Iterable[Path], *, top: int = 1, batch_size: int = 64, precision: str = "fp32"
+    network: Network | Engine, paths: Iterable[Path], *, top: int = 1, batch_size: int = 64, precision: str = "fp32"
 ) -> Iterator[Prediction]:
     """Predictions for picture files, in their order, read and computed `batch_size` at a time; unreadable ones carry an error.
+
+    `precision` is that of a network ("fp32" or "bf16"); an engine has its own.
 
     Raises:
         ValueError: the network knows no classes or preprocessing (it did not come from a model file).
     """
     if network.classes is None or network.preprocessing is None:
         raise ValueError("this network knows neither its classes nor its preprocessing; load it from a model file with load_model")
-    device = next(network.parameters()).device
+    preprocessing: Preprocessing = network.preprocessing
     pending: list[tuple[Path, Tensor | str]] = []
+
+    def shares(images: Tensor) -> Tensor:
+        if isinstance(network, Engine):
+            return network.logits(images).softmax(1)
+        return probabilities(network, images.to(next(network.parameters()).device), precision)
 
     def flush() -> Iterator[Prediction]:
         pictures = [value for _, value in pending if isinstance(value, Tensor)]
-        answers = iter(probabilities(network, torch.cat(pictures).to(device), precision) if pictures else ())
+        answers = iter(shares(torch.cat(pictures)) if pictures else ())
         for path, value in pending:
             if isinstance(value, str):
                 yield Prediction(path, error=value)
@@ -104,7 +112,7 @@ def predict(
 
     for path in paths:
         try:
-            pending.append((path, read_picture(path, network.preprocessing)))
+            pending.append((path, read_picture(path, preprocessing)))
         except ValueError as error:
             pending.append((path, str(error)))
         if len(pending) == batch_size:

@@ -90,18 +90,22 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 def training_curves(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures of loss, accuracy and learning rate over the epochs, by title: training as a line, evaluations as dots, the last with
-    its value. A measure that no event has gets no figure."""
+    """Figures of a classifier's loss, accuracy and learning rate over the epochs, by title; see `curves`."""
+    measures = (("Loss (nats)", "loss", "loss"), ("Accuracy", "accuracy", "top1"), ("Learning rate", "learning_rate", ""))
+    return curves(events, measures)
+
+
+def curves(events: Sequence[Mapping[str, Any]], measures: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    """Figures over the epochs, by title: training as a line, evaluations as dots, the last with its value.
+
+    `measures` are (title, key in "step" events, key in "evaluation" events); one that no event has gets no figure.
+    """
     steps = [event for event in events if event["event"] == "step"]
     evaluations = [event for event in events if event["event"] == "evaluation"]
     figures = {}
-    for title, key, measured in (
-        ("Loss (nats)", "loss", "loss"),
-        ("Accuracy", "accuracy", "top1"),
-        ("Learning rate", "learning_rate", ""),
-    ):
+    for title, key, measured in measures:
         trained = [(event["epoch"], event[key]) for event in steps if key in event]
-        found = [(event["epoch"], event[measured]) for event in evaluations if measured in event]
+        found = [(event["epoch"], event[measured]) for event in evaluations if event.get(measured) is not None]
         if trained or found:
             figures[title] = _curve(title, trained, found)
     return figures

@@ -13,6 +13,8 @@ from .pictures import matrix_image, overlay, thumbnail
 from .tables import duration, percent
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from ..training.findings import Findings, JudgedPicture
     from ..training.recipe import Recipe
 
@@ -48,35 +50,45 @@ def write_report(
     Raises:
         OSError: it cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     done = events[-1]
+    rows = class_rows(done["confusion"], classes)
+    page = (
+        environment_of_templates()
+        .get_template("run.html")
+        .render(
+            recipe=recipe,
+            done=done,
+            curves=[Markup(plots.svg(drawn, f"Curve: {title}")) for title, drawn in plots.training_curves(events).items()],
+            classes=classes,
+            many=len(classes) > MANY_CLASSES,
+            rows=rows,
+            worst=sorted((row for row in rows if row.num_images), key=lambda row: row.accuracy or 0.0)[:10],
+            pairs=confused_pairs(done["confusion"], classes, MOST_PAIRS),
+            matrix=matrix_image(coarse_shares(done["confusion"], 500), (0, 114, 178), 500) if len(classes) > MANY_CLASSES else None,
+            findings=findings,
+            mistakes=[] if findings is None else [_shown(picture, classes, THUMBNAIL) for picture in findings.mistakes],
+            explanations=[] if findings is None else _explanations(findings, classes),
+            **_calibration(findings),
+            excluded=excluded[:MOST_EXCLUDED],
+            num_excluded=len(excluded),
+            changed=flattened(recipe.model_dump(mode="json", exclude_defaults=True)),
+            environment=environment,
+        )
+    )
+    write_atomically(path, page)
+
+
+def environment_of_templates() -> Environment:
+    """Where the pages' templates come from, with the filters that they use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     templates = Environment(
         loader=PackageLoader("resnets.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters.update(percent=percent, duration=duration, thousands="{:,}".format)
-    rows = class_rows(done["confusion"], classes)
-    page = templates.get_template("run.html").render(
-        recipe=recipe,
-        done=done,
-        curves=[Markup(plots.svg(drawn, f"Curve: {title}")) for title, drawn in plots.training_curves(events).items()],
-        classes=classes,
-        many=len(classes) > MANY_CLASSES,
-        rows=rows,
-        worst=sorted((row for row in rows if row.num_images), key=lambda row: row.accuracy or 0.0)[:10],
-        pairs=confused_pairs(done["confusion"], classes, MOST_PAIRS),
-        matrix=matrix_image(coarse_shares(done["confusion"], 500), (0, 114, 178), 500) if len(classes) > MANY_CLASSES else None,
-        findings=findings,
-        mistakes=[] if findings is None else [_shown(picture, classes, THUMBNAIL) for picture in findings.mistakes],
-        explanations=[] if findings is None else _explanations(findings, classes),
-        **_calibration(findings),
-        excluded=excluded[:MOST_EXCLUDED],
-        num_excluded=len(excluded),
-        changed=flattened(recipe.model_dump(mode="json", exclude_defaults=True)),
-        environment=environment,
-    )
-    write_atomically(path, page)
+    return templates
 
 
 def _calibration(findings: Findings | None) -> dict[str, Any]:

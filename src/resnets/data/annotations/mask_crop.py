@@ -1,0 +1,75 @@
+"""Which square of a picture and its mask training sees. Data and arithmetic; importing this module loads no torch.
+
+Legend: H W height and width of a picture in pixels, S side of a training crop. Long 2015 (1411.4038), Chen 2017 (1706.05587 §4.1):
+random scales from 0.5 to 2, crops, mirror images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What training sees of a picture: a square of it behind resizing, perhaps mirrored."""
+
+    height: int
+    """Of the whole picture, resized."""
+    width: int
+    top: int
+    """Place of the square in the resized picture, which ends where the picture is smaller."""
+    left: int
+    mirrored: bool
+
+
+class MaskCrop(BaseModel):
+    """A random square of each picture, resized at random before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    NUMBERS: ClassVar[int] = 4
+    """How many random numbers in [0, 1) one window takes: a scale, two places, and whether it is mirrored."""
+
+    size: Positive = 480
+    """S, side in pixels of the square that the network sees."""
+    base_size: Positive | None = 520
+    """Length in pixels of the shorter side that a scale of 1 stands for; unset: the picture's own."""
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
+    """Smallest and largest scale (1706.05587 §4.1)."""
+    flip: bool = True
+    """Mirror a picture with chance 1/2."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MaskCrop:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale={self.scale} is no range: write the smaller value first")
+        return self
+
+    def window(self, height: int, width: int, numbers: Sequence[float]) -> Window:
+        """What becomes of a picture of `height` x `width` pixels.
+
+        Args:
+            numbers: `NUMBERS` random numbers in [0, 1); the same give the same window on every machine.
+        """
+        scale, down, right, mirror = numbers
+        base = self.base_size or min(height, width)
+        low, high = (max(1, math.floor(base * factor)) for factor in self.scale)
+        rows, columns = at_shorter_side(height, width, low + math.floor(scale * (high - low + 1)))
+        top = math.floor(down * (max(rows - self.size, 0) + 1))
+        left = math.floor(right * (max(columns - self.size, 0) + 1))
+        return Window(rows, columns, top, left, self.flip and mirror < 0.5)
+
+
+def at_shorter_side(height: int, width: int, length: int | None) -> tuple[int, int]:
+    """Height and width at which the shorter of them is `length`, the other cut to whole pixels as torchvision does; None keeps both."""
+    if length is None:
+        return height, width
+    short = min(height, width)
+    return max(1, length * height // short), max(1, length * width // short)

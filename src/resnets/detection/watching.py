@@ -1,0 +1,47 @@
+"""Looks on while a detector is evaluated, for the pictures on the report's page."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import PIL.Image
+from torch import Tensor
+
+from ..data.annotations.objects import AnnotatedPictures
+from ..reports.drawn_objects import draw_boxes
+from ..reports.scene_report import Example
+
+SURE = 0.5
+"""Detections with a greater score are drawn."""
+
+
+class DetectionWatcher:
+    """Keeps what is found on the first pictures of the data set."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.found: dict[int, dict[str, Tensor]] = {}
+
+    def add(self, places: list[int], outputs: list[dict[str, Tensor]]) -> None:
+        """Takes the detections of the pictures at `places`."""
+        for place, output in zip(places, outputs, strict=True):
+            if place < self.most:
+                self.found[place] = {name: value.cpu() for name, value in output.items()}
+
+    def examples(self, pictures: AnnotatedPictures, classes: tuple[str, ...]) -> list[Example]:
+        """The pictures, drawn with what is there and with what was found."""
+        return [
+            Example(pictures.name_of(place), *_drawn(pictures, place, output, classes))
+            for place, output in sorted(self.found.items())
+        ]
+
+
+def _drawn(pictures: AnnotatedPictures, place: int, output: dict[str, Tensor], classes: tuple[str, ...]) -> tuple[Any, Any]:
+    image = PIL.Image.open(io.BytesIO(pictures.read(place))).convert("RGB")
+    objects, sure = pictures.objects(place), output["scores"] > SURE
+    labels = [int(label) - 1 for label in output["labels"][sure]]
+    return (
+        draw_boxes(image, objects.boxes, objects.labels.tolist(), None, classes),
+        draw_boxes(image, output["boxes"][sure].float().numpy(), labels, output["scores"][sure].tolist(), classes),
+    )

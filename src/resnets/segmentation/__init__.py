@@ -1,0 +1,40 @@
+"""Segmentation: a class for every pixel. Specs and names import no torch.
+
+segmenter = resnets.segmentation.create_segmenter("fcn-resnet50", num_classes=11)
+logits = segmenter(images)["out"]             # (N, C, H, W) normalised float32 to (N, 11, H, W)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..data.annotations.objects import IGNORED
+from .spec import BACKGROUND, SegmenterSpec
+from .zoo import get_segmenter_spec, list_segmenters
+
+if TYPE_CHECKING:
+    from .evaluate import SegmentationResult, evaluate_segmenter
+    from .predict import SegmentedPicture, segment, write_mask
+    from .segmenter import Segmenter, create_segmenter
+
+__all__ = [
+    "BACKGROUND", "IGNORED", "SegmentationResult", "SegmentedPicture", "Segmenter", "SegmenterSpec", "create_segmenter",
+    "evaluate_segmenter", "get_segmenter_spec", "list_segmenters", "segment", "write_mask",
+]  # fmt: skip
+
+_HOMES = {
+    "SegmentationResult": "evaluate",
+    "SegmentedPicture": "predict",
+    "Segmenter": "segmenter",
+    "create_segmenter": "segmenter",
+    "evaluate_segmenter": "evaluate",
+    "segment": "predict",
+    "write_mask": "predict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,132 @@
+"""Evaluation of a segmenter: every picture once at its own size, everything derived from one confusion matrix of pixels.
+
+Legend: b pictures of a batch, K classes (the background is class 0), h w height and width of a picture in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..training.distributed import ALONE, World
+from .iou import class_ious, confusion_of, mean_iou, pixel_accuracy
+from .segmenter import Segmenter
+from .spec import BACKGROUND
+
+Observer = Callable[[Tensor, Tensor, Any], None]
+"""Is shown each batch's images (b, C, h, w) as the network got them, the predicted classes (b, h, w) and the pictures' places."""
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What an evaluation found; `confusion[i, j]` counts pixels of class i that were taken for class j, int64 (K, K)."""
+
+    confusion: Tensor
+    num_images: int
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the classes that are in the pictures or were found there, in [0, 1]."""
+        return mean_iou(self.confusion)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels whose class was found, in [0, 1]."""
+        return pixel_accuracy(self.confusion)
+
+    @property
+    def score(self) -> float:
+        """The one number by which networks are compared: the mean IoU."""
+        return self.mean_iou
+
+    def per_class(self, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+        """For each class, the background first, its name, IoU (None where it neither is nor was found) and number of pixels.
+
+        Args:
+            classes: names of classes 1 to K - 1.
+
+        Raises:
+            ValueError: another number of names.
+        """
+        names = (BACKGROUND, *classes)
+        if len(names) != len(self.confusion):
+            raise ValueError(f"{len(classes)} class names for {len(self.confusion)} classes, of which the first is the background")
+        pixels = self.confusion.sum(1).tolist()
+        return [
+            {"label": name, "iou": iou, "num_pixels": count}
+            for name, iou, count in zip(names, class_ious(self.confusion), pixels, strict=True)
+        ]
+
+    def headline(self) -> dict[str, Any]:
+        """The numbers for a line."""
+        return {"mean_iou": self.mean_iou, "pixel_accuracy": self.pixel_accuracy, "num_images": self.num_images}
+
+    def summary(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """All of it as plain JSON values; `absent` names the classes that the mean IoU says nothing about."""
+        rows = self.per_class(classes)
+        return {
+            **self.headline(),
+            "absent": [row["label"] for row in rows if row["iou"] is None],
+            "per_class": rows,
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@torch.inference_mode()
+def evaluate_segmenter(
+    segmenter: Segmenter,
+    batches: Iterable[tuple[Tensor, Tensor, Any]],
+    *,
+    precision: str = "fp32",
+    flips: bool = False,
+    observe: Observer | None = None,
+    world: World = ALONE,
+) -> SegmentationResult:
+    """Evaluates `segmenter` on batches of (images (b, C, H, W) float32, masks (b, h, w) int64, places); it is left in its mode.
+
+    Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
+    its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the
+    result for all of them.
+
+    Raises:
+        ValueError: no pictures, no pixel that counts, or a class in a mask that the segmenter does not have.
+    """
+    was_training = segmenter.training
+    segmenter.eval()
+    num_classes = segmenter.spec.num_classes
+    count, confusion = 0, torch.zeros(num_classes, num_classes, dtype=torch.long)
+    try:
+        for images, masks, places in batches:
+            predicted = segmenter_classes(segmenter, images, (masks.shape[-2], masks.shape[-1]), precision=precision, flips=flips)
+            confusion += confusion_of(predicted, masks, num_classes).cpu()
+            if observe is not None:
+                observe(images, predicted, places)
+            count += len(images)
+    finally:
+        segmenter.train(was_training)
+    if world.size > 1:
+        confusion = world.sum(confusion)
+        count = int(world.sum(torch.tensor([count])))
+    if not count:
+        raise ValueError("there are no pictures to evaluate on")
+    if not int(confusion.sum()):
+        raise ValueError(f"no pixel of the {count} pictures counts: their masks are ignored throughout")
+    return SegmentationResult(confusion, count)
+
+
+def segmenter_classes(
+    segmenter: Segmenter, images: Tensor, size: tuple[int, int], *, precision: str = "fp32", flips: bool = False
+) -> Tensor:
+    """The class with the largest logit at each pixel, (b, *size) int64, for normalised images (b, C, H, W); the mode is the caller's."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = segmenter.logits(images).float()
+        if flips:
+            logits = logits + segmenter.logits(images.flip(-1)).float().flip(-1)
+    if logits.shape[-2:] != size:
+        logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return logits.argmax(1)

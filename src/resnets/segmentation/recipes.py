@@ -1,0 +1,42 @@
+"""The named recipes of segmenters, each headed by its proof. Importing this loads no torch.
+
+A result is either measured, with the record in results/, or published, with its source.
+"""
+
+from __future__ import annotations
+
+from ..data.annotations.mask_crop import MaskCrop
+from ..training.settings import Evaluating, Optimizer, Schedule
+from .recipe import SegmentationRecipe
+
+# Source:    Long 2015 (1411.4038) on a CIFAR-style network, scaled down to two CPU cores
+# Command:   resnets segment train fashion-scenes-fcn
+# Record:    results/fashion-scenes-fcn-cpu.json
+FASHION_SCENES_FCN = SegmentationRecipe(
+    name="fashion-scenes-fcn",
+    data="fashion-scenes",
+    segmenter="fcn-cifar-resnet20",
+    crop=MaskCrop(size=160, base_size=None, scale=(0.75, 1.5)),
+    batch_size=16,
+    epochs=12,
+    optimizer=Optimizer(learning_rate=0.05, nesterov=False),
+    schedule=Schedule(kind="cosine", warmup=0.05),
+    evaluation=Evaluating(every=0, batch_size=1),
+)
+
+# Source:    torchvision's reference for fcn_resnet50 and deeplabv3_resnet101 (COCO with VOC's classes: mean IoU 60.5 and 67.4 %): 30
+#            epochs of 8 x 4 pictures, 0.02 falling as (1 - progress)^0.9 (here linearly), crops of 480 of scales 0.5 to 2
+# Result:    not run here: neither VOC nor COCO was at hand
+VOC_FCN = SegmentationRecipe(
+    name="voc-fcn-resnet50",
+    data="voc12",
+    segmenter="fcn-resnet50",
+    batch_size=16,
+    epochs=60,
+    optimizer=Optimizer(learning_rate=0.01, nesterov=False),
+    schedule=Schedule(kind="linear"),
+)
+VOC_DEEPLABV3 = VOC_FCN.updated(name="voc-deeplabv3-resnet101", segmenter="deeplabv3-resnet101")
+
+RECIPES: dict[str, SegmentationRecipe] = {recipe.name: recipe for recipe in (FASHION_SCENES_FCN, VOC_FCN, VOC_DEEPLABV3)}
+"""By name; their data is looked for when one is carried out, not before."""

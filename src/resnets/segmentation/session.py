@@ -1,0 +1,203 @@
+"""Segmenters in training: a `SegmentationRecipe` turned into a session."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor
+
+from ..data.annotations.mask_loader import MaskBatch, MaskLoader
+from ..data.annotations.mask_making import MaskedPictures
+from ..data.annotations.objects import AnnotatedPictures
+from ..data.annotations.opening import open_annotated
+from ..data.order import EpochOrder, Share
+from ..reports.drawn_objects import draw_mask
+from ..reports.scene_report import SEGMENTATION, Example, write_scene_report
+from ..training.averaging import ExponentialAverage
+from ..training.distributed import ALONE, World, wrapped
+from ..training.objective import Inputs
+from ..training.optimizers import build_optimizer
+from ..training.precision import trusted_precision
+from ..training.session import AllLearn, Session, choose_device, prepare_machine
+from ..training.step import TrainingStep
+from ..weights.model_file import ModelDescription
+from .evaluate import SegmentationResult, evaluate_segmenter
+from .losses import Segmenting
+from .model_kind import SEGMENTER
+from .recipe import SegmentationRecipe
+from .segmenter import Segmenter, create_segmenter
+from .spec import SegmenterSpec
+from .zoo import get_segmenter_spec
+
+
+@dataclass(frozen=True)
+class SegmentationFeed:
+    """What a session reads from."""
+
+    training: MaskLoader
+    evaluation: MaskLoader
+    pictures: AnnotatedPictures
+    """Those of `evaluation`."""
+    evaluated_on: str
+    """Which pictures evaluation sees, in words."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Nothing: the pictures' lists are the data set's own."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, without the background."""
+        return self.pictures.classes
+
+    def left_out(self) -> dict[str, int]:
+        """How many pictures could not be read so far; empty where all could."""
+        count = len(self.unreadable())
+        return {"excluded": 0, "unreadable": count, "ignored": 0} if count else {}
+
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Name and reason of each picture that could not be read so far."""
+        return [*self.training.left_out.reasons.items(), *self.evaluation.left_out.reasons.items()]
+
+
+class SegmentationWatcher:
+    """Keeps what is found on the first pictures of the data set."""
+
+    def __init__(self, most: int, names: Callable[[int], str]) -> None:
+        self.most, self.name_of = most, names
+        self.found: dict[int, Tensor] = {}
+
+    def add(self, images: Tensor, predicted: Tensor, place: int) -> None:
+        """Takes the classes (1, H, W) that were found on the picture at `place`."""
+        if place < self.most:
+            self.found[place] = predicted[0].cpu()
+
+
+@dataclass
+class SegmentationSession(Session):
+    """What the training of a segmenter works on."""
+
+    recipe: SegmentationRecipe
+    spec: SegmenterSpec
+    feed: SegmentationFeed
+    network: Segmenter
+
+    @property
+    def network_name(self) -> str:
+        """The recipe's segmenter, with its fields."""
+        return self.recipe.segmenter
+
+    @property
+    def training(self) -> MaskLoader:
+        """The pictures to learn from."""
+        return self.feed.training
+
+    def inputs(self, batch: MaskBatch) -> Inputs:
+        """The pictures and their masks."""
+        return Inputs(batch.images, batch.masks)
+
+    def evaluate(self, watcher: SegmentationWatcher | None = None) -> SegmentationResult:
+        """Evaluates the segmenter on the pictures that it does not learn from."""
+        self.world.share_buffers(self.evaluated)
+        return evaluate_segmenter(
+            self.evaluated,
+            self.feed.evaluation.in_order(),
+            precision=self.recipe.evaluation.precision,
+            observe=None if watcher is None else watcher.add,
+            world=self.world,
+        )
+
+    def watch(self) -> SegmentationWatcher:
+        """Keeps the masks of the first pictures."""
+        return SegmentationWatcher(self.recipe.examples, self.feed.evaluation.name_of)
+
+    def write_report(
+        self, path: Path, watcher: SegmentationWatcher, events: list[dict[str, Any]], environment: Mapping[str, Any]
+    ) -> None:
+        """Writes report.html, where this process writes."""
+        if self.world.writes:
+            feed = self.feed
+            examples = [self._drawn(place, mask) for place, mask in sorted(watcher.found.items())]
+            write_scene_report(
+                path, SEGMENTATION, self.recipe, self.network_name, events, environment, examples,
+                measured_on=feed.evaluated_on, excluded=feed.unreadable(),
+            )  # fmt: skip
+
+    def _drawn(self, place: int, mask: Tensor) -> Example:
+        loader = self.feed.evaluation
+        pixels, known = MaskedPictures(loader.pictures, 3).load(int(loader.kept[place]))
+        image = PIL.Image.fromarray(pixels)
+        return Example(loader.name_of(place), draw_mask(image, known, self.classes), draw_mask(image, mask.numpy(), self.classes))
+
+    def save(self, network: Any, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+        """Writes the model file."""
+        SEGMENTER.save(network, path, ModelDescription(self.spec, self.classes, self.spec.preprocessing, metrics, provenance))
+
+
+def open_session(recipe: SegmentationRecipe, report: Callable[[str], None], world: World = ALONE) -> SegmentationSession:
+    """Seeds, opens the pictures, builds the segmenter and everything around it, for this process's place in the world.
+
+    Raises:
+        ValueError: the recipe asks for what cannot be had (data, weights, device).
+        OSError: the data or the weights cannot be read.
+    """
+    device = choose_device(recipe.device, world.local_rank)
+    prepare_machine(recipe)
+    spec = get_segmenter_spec(recipe.segmenter)
+    with world.first_alone():
+        feed = _open_feed(recipe, spec, device, world.share, report)
+    torch.manual_seed(recipe.seed)  # the initial weights depend on nothing that the data may have drawn
+    network = create_segmenter(
+        spec, num_classes=len(feed.classes) + 1, weights=recipe.weights, network_weights=recipe.network_weights
+    ).to(device)
+    network.classes = feed.classes
+    if recipe.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    average = None
+    if recipe.averaging.decay:
+        average = ExponentialAverage(recipe.averaging, network, copy.deepcopy(network))
+    example = torch.zeros(1, network.spec.trunk.in_channels, recipe.crop.size, recipe.crop.size, device=device)
+    step = TrainingStep(
+        wrapped(network.train(), world, device),
+        build_optimizer(recipe.optimizer, network),
+        precision=trusted_precision(recipe.precision, network, example, report),
+        accumulation=recipe.accumulation,
+        objective=Segmenting(recipe.auxiliary_weight),
+        clip_norm=recipe.clip_norm,
+        average=average,
+        world=world.size,
+    )
+    return SegmentationSession(recipe, network.spec, feed, device, network, average, step, AllLearn(), world)
+
+
+def _open_feed(
+    recipe: SegmentationRecipe, spec: SegmenterSpec, device: torch.device, share: Share, report: Callable[[str], None]
+) -> SegmentationFeed:
+    training = open_annotated(recipe.data, "train", recipe.data_folder, report, masks=True)
+    held_out = open_annotated(recipe.data, "val", recipe.data_folder, report, masks=True)
+    if training.classes != held_out.classes:
+        raise ValueError(
+            f"{recipe.data}: the training pictures have the classes {', '.join(training.classes)}, the others {', '.join(held_out.classes)}"
+        )
+
+    def loader(pictures: AnnotatedPictures, size: int, *, learns: bool) -> MaskLoader:
+        return MaskLoader(
+            pictures,
+            spec.preprocessing,
+            lambda count: EpochOrder(count, size, seed=recipe.seed, drop_last=learns and recipe.drop_last, share=share),
+            crop=recipe.crop if learns else None,
+            size=spec.size,
+            memory={"auto": "auto", "memory": True, "stream": False}[recipe.loading],  # type: ignore[arg-type]
+            workers=recipe.workers,
+            device=device,
+            channels_last=recipe.channels_last,
+            max_unreadable=recipe.max_unreadable,
+            report=report,
+        )
+
+    words = f"the {held_out.split} pictures of {held_out.name} ({len(held_out):,})"
+    return SegmentationFeed(loader(training, recipe.batch_size, learns=True), loader(held_out, 1, learns=False), held_out, words)
