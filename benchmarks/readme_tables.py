@@ -126,7 +126,7 @@ def scenes_text() -> str:
         "(one seed each).\n"
     ]
     kinds = {"predict": "prediction", "train": "training"}
-    ratios = [f"{row['ratio']:.2f} ({row['detector']}, {kinds[row['kind']]})" for row in speed["rows"]]
+    ratios = [f"{row['ratio']:.2f} ({row['detector']}, {kinds[row['mode']]})" for row in speed["rows"]]
     parts.append(
         f"They run at {', '.join(ratios)} times the pace of torchvision's detector on the same network, with the same weights and pictures.\n"
     )

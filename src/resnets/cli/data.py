@@ -44,11 +44,11 @@ class MakeOptions:
     """Other numbers give other scenes."""
     size: int = 192
     """Pixels of the longest side that a scene can have; each side is 5/6 of it at least."""
-    smallest: int = 32
+    smallest: int = 40
     """Pixels of the longer side of the smallest garments."""
     largest: int = 96
     """Pixels of the longer side of the largest garments."""
-    objects: int = 10
+    objects: int = 8
     """Garments of a scene at most."""
     data_folder: Path | None = None
     """Folder that holds Fashion-MNIST's files; unset: cache, system, then download."""

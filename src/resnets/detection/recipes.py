@@ -8,19 +8,25 @@ from __future__ import annotations
 from ..training.settings import Evaluating, Optimizer, Schedule
 from .recipe import DetectionRecipe
 
-# Source:    He 2015, Appendix A; Ren 2015 §3.2 (approximate joint training), scaled down to two CPU cores
+# Source:    He 2015, Appendix A; Ren 2015 §3.2 (approximate joint training), scaled down to two CPU cores: conv1 to conv3_x are shared, at
+#            stride 8, and conv4_x runs on regions of 7 x 7. From fresh weights, so that norms and all parts learn
 # Command:   resnets detect train fashion-scenes-c4
-# Record:    results/fashion-scenes-c4-cpu.json
+# Record:    results/recipe-fashion-scenes-c4-cpu.json, made by `python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0`
 FASHION_SCENES_C4 = DetectionRecipe(
     name="fashion-scenes-c4",
     data="fashion-scenes",
-    detector="cifar-resnet20-c4",
-    batch_size=8,
-    epochs=10,
-    optimizer=Optimizer(learning_rate=0.02, nesterov=False),
-    schedule=Schedule(kind="cosine", warmup=0.05),
-    evaluation=Evaluating(every=0, batch_size=8),
-    precision="fp32",
+    detector=(
+        "cifar-resnet8-c4:stem_stride=2,stem_width=32,width=[32,64,128],blocks=[2,2,1],strides=[2,2,2],min_size=176,max_size=256,"
+        "anchor_sizes=[[24,48,96]],rpn_width=64,rpn_ignore_outside=False,rpn_batch=64,rpn_pre_nms_train=400,rpn_post_nms_train=150,"
+        "rpn_pre_nms_test=300,rpn_post_nms_test=60,roi_pooling=align,roi_size=7,box_batch=32,box_positive_share=0.5"
+    ),
+    batch_size=4,
+    epochs=6,
+    max_steps=8_500,
+    optimizer=Optimizer(name="muon", learning_rate=0.05, sgd_learning_rate=0.05, weight_decay=1e-3),
+    schedule=Schedule(kind="linear", warmup=0.02),
+    evaluation=Evaluating(every=2, batch_size=8),
+    precision="bf16",
 )
 
 # Source:    He 2015, Appendix A and Table 7 (VOC 07+12, ResNet-101: mAP 76.4 % on the test of 2007); Ren 2015 §3.3: 80k steps of one

@@ -27,15 +27,15 @@ class SceneSettings(BaseModel):
 
     size: int = Field(192, ge=32, le=2048)
     """Pixels of the longest side that a scene can have; each side is 5/6 of it at least."""
-    smallest: int = Field(32, ge=8)
+    smallest: int = Field(40, ge=8)
     """Pixels of the longer side of the smallest garments."""
     largest: int = Field(96, ge=8)
     """Pixels of the longer side of the largest garments; sizes between are alike in number on a logarithmic scale."""
-    objects: int = Field(10, ge=1, le=50)
+    objects: int = Field(8, ge=1, le=50)
     """Garments of a scene at most; each number from 1 is as frequent."""
     empty: float = Field(0.02, ge=0, lt=1)
     """Share of the scenes that have none."""
-    visible: float = Field(0.75, gt=0, le=1)
+    visible: float = Field(0.8, gt=0, le=1)
     """Share of every garment that others leave to be seen, at least."""
 
     @model_validator(mode="after")
