@@ -7,6 +7,7 @@ python benchmarks/readme_tables.py --check    # exit status 1 where it is out of
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from typing import Any
@@ -115,6 +116,27 @@ def networks_sentence() -> str:
     )
 
 
+STUDIES = ("degradation", "shortcut-ablation", "activation-order", "signal", "bottleneck")
+
+
+def studies_table() -> str:
+    """What the studies that were run here came to."""
+    lines = ["| study | question | held here? | first finding | machine time |", "|---|---|---|---|---|"]
+    seconds = 0.0
+    for name in STUDIES:
+        record = json.loads((RESULTS / "studies" / name / "record.json").read_text(encoding="utf-8"))
+        counted = [outcome for outcome in record["outcomes"] if outcome["key"]]
+        held = sum(outcome["holds"] is True for outcome in counted)
+        first = next(outcome for outcome in counted if outcome["mean"])
+        seconds += record["seconds"]
+        spent = f"{record['seconds'] / 60:.0f} min" if record["seconds"] else "-"
+        lines.append(
+            f"| [{name}](results/studies/{name}/index.html) | {record['question']} | {held} of {len(counted)} claims | "
+            f"{first['statement']}: {first['measured']} | {spent} |"
+        )
+    return "\n".join([*lines, ""])
+
+
 def scenes_text() -> str:
     """What detector and segmenter reach on fashion-scenes, and the detectors' pace beside torchvision's."""
     detector, segmenter, speed = (read_record(name) for name in ("recipe-fashion-scenes-c4-cpu", "recipe-fashion-scenes-fcn-cpu", "detection-cpu"))
@@ -140,6 +162,7 @@ SECTIONS = {
     "distributed": distributed_sentence,
     "networks": networks_sentence,
     "scenes": scenes_text,
+    "studies": studies_table,
 }
 """By the name in the comments that enclose each part of the README."""
 

@@ -162,6 +162,12 @@ def _predict(arguments: list[str]) -> int:
     return show.all(predict_boxes(detector, pictures, min_score=options.score, precision=options.precision), said, drawn)
 
 
+def _own(data: str) -> tuple[DetectionRecipe, tuple[str, ...]]:
+    from ..detection.first_recipe import first_recipe
+
+    return first_recipe(data)
+
+
 def _print_measures(summary: dict[str, Any]) -> None:
     console = results()
     rows = [
@@ -185,4 +191,4 @@ def _print_results(done: Any) -> None:
     console.print(f"use it          resnets detect predict {done.model_path} PICTURE... --output FOLDER", soft_wrap=True)
 
 
-TRAIN = RunCommand(DetectionRecipe, RECIPES, _TRAIN, _print_results)
+TRAIN = RunCommand(DetectionRecipe, RECIPES, _TRAIN, _print_results, _own)

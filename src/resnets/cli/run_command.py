@@ -27,6 +27,8 @@ class RunCommand(Generic[AnyRecipe]):
     """For its help; may hold {names} of recipes."""
     print_results: Callable[[Any], None]
     """Prints a finished `training.run.Run` for people."""
+    own: Callable[[str], tuple[AnyRecipe, tuple[str, ...]]] | None = None
+    """Chooses a recipe for a user's own folder, with a line for each choice."""
 
     def run(self, arguments: list[str], parse: Callable[[list[str]], AnyRecipe] | None = None) -> int:
         """Carries out the command; `parse` makes the recipe of its arguments where that is not `starting_recipe` alone."""
@@ -84,13 +86,16 @@ class RunCommand(Generic[AnyRecipe]):
         )
 
     def named(self, name: str) -> AnyRecipe:
-        """The recipe of that name; or the first of them on the data in a folder."""
+        """The recipe of that name, or the one for a user's own folder."""
         from ..training.recipes import nearest
 
-        if name not in self.recipes and is_path(name):
-            folder = Path(name)
-            first = next(iter(self.recipes.values()))
-            return first.updated(data=name, name=folder.resolve().stem, output=None)
+        if name not in self.recipes and is_path(name) and self.own is not None:
+            chosen, lines = self.own(name)
+            console = messages()
+            console.print("chosen for your own pictures; each is an option:")
+            for line in lines:
+                console.print(f"  {line}", soft_wrap=True, markup=False)
+            return chosen
         if name not in self.recipes:
             raise ValueError(nearest(name, self.recipes))
         return self.recipes[name]

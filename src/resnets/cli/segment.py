@@ -160,6 +160,12 @@ def _predict(arguments: list[str]) -> int:
     return Drawings(options.output, pictures, as_json=options.json).all(predicted(), said, drawn)
 
 
+def _own(data: str) -> tuple[SegmentationRecipe, tuple[str, ...]]:
+    from ..segmentation.first_recipe import first_recipe
+
+    return first_recipe(data)
+
+
 def _print_measures(summary: dict[str, Any]) -> None:
     console = results()
     rows = [(row["label"], f"{row['num_pixels']:,}", percent(row["iou"])) for row in summary["per_class"]]
@@ -178,4 +184,4 @@ def _print_results(done: Any) -> None:
     console.print(f"use it          resnets segment predict {done.model_path} PICTURE... --output FOLDER", soft_wrap=True)
 
 
-TRAIN = RunCommand(SegmentationRecipe, RECIPES, _TRAIN, _print_results)
+TRAIN = RunCommand(SegmentationRecipe, RECIPES, _TRAIN, _print_results, _own)

@@ -9,19 +9,22 @@ from ..data.annotations.mask_crop import MaskCrop
 from ..training.settings import Evaluating, Optimizer, Schedule
 from .recipe import SegmentationRecipe
 
-# Source:    Long 2015 (1411.4038) on a CIFAR-style network, scaled down to two CPU cores
+# Source:    Long 2015 (1411.4038) on a CIFAR-style network of stride 8, scaled down to two CPU cores, from fresh weights
 # Command:   resnets segment train fashion-scenes-fcn
-# Record:    results/fashion-scenes-fcn-cpu.json
+# Record:    results/recipe-fashion-scenes-fcn-cpu.json, made by `python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0`
 FASHION_SCENES_FCN = SegmentationRecipe(
     name="fashion-scenes-fcn",
     data="fashion-scenes",
-    segmenter="fcn-cifar-resnet20",
-    crop=MaskCrop(size=160, base_size=None, scale=(0.75, 1.5)),
-    batch_size=16,
-    epochs=12,
-    optimizer=Optimizer(learning_rate=0.05, nesterov=False),
-    schedule=Schedule(kind="cosine", warmup=0.05),
-    evaluation=Evaluating(every=0, batch_size=1),
+    segmenter=(
+        "fcn-cifar-resnet8:stem_stride=2,stem_width=32,width=[64,128,128],blocks=[2,2,2],strides=[2,2,2],output_stride=8,head_width=128"
+    ),
+    crop=MaskCrop(size=128, base_size=None, scale=(0.75, 1.5)),
+    batch_size=8,
+    epochs=6,
+    max_steps=4_000,
+    optimizer=Optimizer(name="muon", learning_rate=0.05, sgd_learning_rate=0.1, weight_decay=1e-3),
+    schedule=Schedule(kind="linear", warmup=0.05),
+    evaluation=Evaluating(every=2, batch_size=1),
 )
 
 # Source:    torchvision's reference for fcn_resnet50 and deeplabv3_resnet101 (COCO with VOC's classes: mean IoU 60.5 and 67.4 %): 30

@@ -92,21 +92,28 @@ def _free_memory() -> int:
 def reachable_weights() -> tuple[str | None, str]:
     """ImageNet's weights for fine-tuning, if they are on this machine or could be fetched now, else None; and why (not)."""
     from ..weights.catalogue import get_weights
-    from ..weights.download import WeightsUnavailable, cache_folders, fetched, offline_reason
 
     name = f"{FINE_TUNED}/{WEIGHTS}"
-    url = get_weights(name).url
+    had, why = reachable(get_weights(name).url, "ImageNet")
+    return (name if had else None), why
+
+
+def reachable(url: str, source: str) -> tuple[bool, str]:
+    """Whether the file of weights at `url`, made on the data called `source`, is on this machine or could be fetched now; and why
+    (not)."""
+    from ..weights.download import WeightsUnavailable, cache_folders, fetched, offline_reason
+
     kept = any((folder / url.rpartition("/")[2]).is_file() for folder in cache_folders())
     if not kept:
         if reason := offline_reason():
-            return None, f"those of ImageNet are not on this machine, and {reason} forbids the network"
+            return False, f"those of {source} are not on this machine, and {reason} forbids the network"
         if not _answers(url):
-            return None, "those of ImageNet are not on this machine, and their server does not answer"
+            return False, f"those of {source} are not on this machine, and their server does not answer"
     try:
         fetched(url)
     except (WeightsUnavailable, OSError) as error:
-        return None, f"those of ImageNet cannot be had: {error}"
-    return name, "ImageNet's weights are on this machine" if kept else "ImageNet's weights were fetched"
+        return False, f"those of {source} cannot be had: {error}"
+    return True, f"{source}'s weights are on this machine" if kept else f"{source}'s weights were fetched"
 
 
 def _answers(url: str) -> bool:
