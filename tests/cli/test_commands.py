@@ -179,7 +179,7 @@ def test_data(call: Call) -> None:
         (["describe", "resnt50"], "did you mean resnet50"),
         (["describe", "resnet50", "--input-size", "0"], "--input-size"),
         (["data", "get", "mnist"], "no dataset 'mnist'"),
-        (["data", "put"], "there are check, get and list"),
+        (["data", "put"], "there are check, get, list and make"),
     ],
 )
 def test_wrong_requests_get_one_clear_sentence(call: Call, in_folder: Path, arguments: list[str], message: str) -> None:

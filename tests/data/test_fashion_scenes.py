@@ -54,7 +54,7 @@ def test_boxes_are_those_of_what_can_be_seen() -> None:
 def test_numbers_sizes_and_visible_shares_are_as_asked_for() -> None:
     made = scenes(150)
     numbers = np.array([len(scene.labels) for scene in made])
-    assert set(numbers) == set(range(7))
+    assert set(numbers) == set(range(9))
     assert 0 < (numbers == 0).sum() < 15  # 2 % of 150, and what chance adds
     # A lone object is all there: its longer side is between the two sizes.
     sides = np.array([(scene.boxes[0, 2:] - scene.boxes[0, :2]).max() for scene in made if len(scene.labels) == 1])
