@@ -5,7 +5,6 @@ Legend: b pictures of a batch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,14 @@ from torch import Tensor, nn
 
 from ..data.annotations.scene_loader import SceneBatch, SceneLoader
 from ..data.preprocessing import Preprocessing
-from ..training.averaging import ExponentialAverage
-from ..training.distributed import ALONE, World, wrapped
+from ..training.assembly import assembled
+from ..training.distributed import ALONE, World
 from ..training.objective import Inputs, Outcome, Precision
-from ..training.optimizers import build_optimizer
-from ..training.precision import trusted_precision
 from ..training.session import AllLearn, Session, choose_device, prepare_machine
-from ..training.step import TrainingStep
 from ..weights.model_file import ModelDescription
 from .detector import Detector
 from .evaluate import DetectionResult, evaluate_detector
-from .feed import DetectionFeed, open_detection_feed
+from .feed import DetectionFeed, open_detection_feed, smallest_picture
 from .model_kind import DETECTOR
 from .recipe import DetectionRecipe
 from .spec import DetectorSpec
@@ -124,18 +120,6 @@ def open_session(recipe: DetectionRecipe, report: Callable[[str], None], world: 
     network.classes = feed.classes
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    average = None
-    if recipe.averaging.decay:
-        average = ExponentialAverage(recipe.averaging, network, copy.deepcopy(network))
-    example = [torch.zeros(len(network.spec.image_mean), *feed.smallest, device=device)]
-    step = TrainingStep(
-        wrapped(network.train(), world, device),
-        build_optimizer(recipe.optimizer, network),
-        precision=trusted_precision(recipe.precision, network, example, report),
-        accumulation=recipe.accumulation,
-        objective=Detecting(),
-        clip_norm=recipe.clip_norm,
-        average=average,
-        world=world.size,
-    )
+    example = [torch.zeros(len(network.spec.image_mean), *smallest_picture(feed), device=device)]
+    average, step = assembled(recipe, network, Detecting(), example, world, report)
     return DetectionSession(recipe, network.spec, feed, device, network, average, step, AllLearn(), world)

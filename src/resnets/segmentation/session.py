@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,14 @@ from torch import Tensor
 from ..data.annotations.mask_loader import MaskBatch, MaskLoader
 from ..data.annotations.mask_making import MaskedPictures
 from ..data.annotations.objects import AnnotatedPictures
-from ..data.annotations.opening import open_annotated
 from ..data.order import EpochOrder, Share
 from ..reports.drawn_objects import draw_mask
 from ..reports.scene_report import SEGMENTATION, Example, write_scene_report
-from ..training.averaging import ExponentialAverage
-from ..training.distributed import ALONE, World, wrapped
+from ..training.annotated_feed import AnnotatedFeed, open_annotated_feed
+from ..training.assembly import assembled
+from ..training.distributed import ALONE, World
 from ..training.objective import Inputs
-from ..training.optimizers import build_optimizer
-from ..training.precision import trusted_precision
 from ..training.session import AllLearn, Session, choose_device, prepare_machine
-from ..training.step import TrainingStep
 from ..weights.model_file import ModelDescription
 from .evaluate import SegmentationResult, evaluate_segmenter
 from .losses import Segmenting
@@ -35,33 +31,7 @@ from .segmenter import Segmenter, create_segmenter
 from .spec import SegmenterSpec
 from .zoo import get_segmenter_spec
 
-
-@dataclass(frozen=True)
-class SegmentationFeed:
-    """What a session reads from."""
-
-    training: MaskLoader
-    evaluation: MaskLoader
-    pictures: AnnotatedPictures
-    """Those of `evaluation`."""
-    evaluated_on: str
-    """Which pictures evaluation sees, in words."""
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """Nothing: the pictures' lists are the data set's own."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, without the background."""
-        return self.pictures.classes
-
-    def left_out(self) -> dict[str, int]:
-        """How many pictures could not be read so far; empty where all could."""
-        count = len(self.unreadable())
-        return {"excluded": 0, "unreadable": count, "ignored": 0} if count else {}
-
-    def unreadable(self) -> list[tuple[str, str]]:
-        """Name and reason of each picture that could not be read so far."""
-        return [*self.training.left_out.reasons.items(), *self.evaluation.left_out.reasons.items()]
+SegmentationFeed = AnnotatedFeed[MaskLoader]
 
 
 class SegmentationWatcher:
@@ -157,34 +127,17 @@ def open_session(recipe: SegmentationRecipe, report: Callable[[str], None], worl
     network.classes = feed.classes
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    average = None
-    if recipe.averaging.decay:
-        average = ExponentialAverage(recipe.averaging, network, copy.deepcopy(network))
     example = torch.zeros(1, network.spec.trunk.in_channels, recipe.crop.size, recipe.crop.size, device=device)
-    step = TrainingStep(
-        wrapped(network.train(), world, device),
-        build_optimizer(recipe.optimizer, network),
-        precision=trusted_precision(recipe.precision, network, example, report),
-        accumulation=recipe.accumulation,
-        objective=Segmenting(recipe.auxiliary_weight),
-        clip_norm=recipe.clip_norm,
-        average=average,
-        world=world.size,
-    )
+    average, step = assembled(recipe, network, Segmenting(recipe.auxiliary_weight), example, world, report)
     return SegmentationSession(recipe, network.spec, feed, device, network, average, step, AllLearn(), world)
 
 
 def _open_feed(
     recipe: SegmentationRecipe, spec: SegmenterSpec, device: torch.device, share: Share, report: Callable[[str], None]
 ) -> SegmentationFeed:
-    training = open_annotated(recipe.data, "train", recipe.data_folder, report, masks=True)
-    held_out = open_annotated(recipe.data, "val", recipe.data_folder, report, masks=True)
-    if training.classes != held_out.classes:
-        raise ValueError(
-            f"{recipe.data}: the training pictures have the classes {', '.join(training.classes)}, the others {', '.join(held_out.classes)}"
-        )
 
-    def loader(pictures: AnnotatedPictures, size: int, *, learns: bool) -> MaskLoader:
+    def loader(pictures: AnnotatedPictures, learns: bool) -> MaskLoader:
+        size = recipe.batch_size if learns else 1
         return MaskLoader(
             pictures,
             spec.preprocessing,
@@ -199,5 +152,4 @@ def _open_feed(
             report=report,
         )
 
-    words = f"the {held_out.split} pictures of {held_out.name} ({len(held_out):,})"
-    return SegmentationFeed(loader(training, recipe.batch_size, learns=True), loader(held_out, 1, learns=False), held_out, words)
+    return open_annotated_feed(recipe.data, recipe.data_folder, loader, report, masks=True)
