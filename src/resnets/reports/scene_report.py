@@ -127,7 +127,7 @@ def write_scene_report(
         .get_template("scenes.html")
         .render(
             recipe=recipe,
-            network=network,
+            network=network.partition(":")[0],  # its fields are in the recipe, further down
             done=done,
             measured_on=measured_on,
             tiles=[{"name": measure.title, "value": percent(done[measure.key])} for measure in contents.overall],
