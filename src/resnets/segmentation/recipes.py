@@ -11,6 +11,7 @@ from .recipe import SegmentationRecipe
 
 # Source:    Long 2015 (1411.4038) on a CIFAR-style network of stride 8, scaled down to two CPU cores, from fresh weights
 # Command:   resnets segment train fashion-scenes-fcn
+# Result:    mean IoU 61.3 % on 500 unseen scenes in 8.5 minutes on two cores of an AMD EPYC (one seed)
 # Record:    results/recipe-fashion-scenes-fcn-cpu.json, made by `python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0`
 FASHION_SCENES_FCN = SegmentationRecipe(
     name="fashion-scenes-fcn",
