@@ -7,6 +7,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+from resnets.training.run import Run
+
 Call = Callable[..., tuple[int, str, str]]
 DETECTOR = (
     "cifar-resnet8-c4:stem_stride=2,stem_width=8,width=[8,16,32],strides=[1,2,2],min_size=64,max_size=64,anchor_sizes=[[20]],"
@@ -101,7 +103,8 @@ def test_wrong_requests_get_one_sentence(call: Call, in_folder: Path, arguments:
     assert errors.count("\n") == 1
 
 
-def test_a_classifier_is_no_detector(call: Call, in_folder: Path, small_run: object) -> None:
-    status, _, errors = call("detect", "predict", small_run.model_path, "a.jpg")  # type: ignore[attr-defined]
+def test_a_classifier_is_no_detector(call: Call, in_folder: Path, small_run: Run) -> None:
+    PIL.Image.new("RGB", (8, 8)).save("a.png")
+    status, _, errors = call("detect", "predict", small_run.model_path, "a.png")
     assert status == 2
-    assert "a.jpg" in errors or "is a classifier, not a detector" in errors
+    assert "is a classifier, not a detector; use it with resnets predict" in errors

@@ -13,6 +13,7 @@ from resnets.segmentation.recipe import SegmentationRecipe, read_segmentation_re
 from resnets.segmentation.recipes import RECIPES
 from resnets.training.loop import Interrupted
 from resnets.training.run import Run, RunDirectory, resume, train
+from resnets.training.session import open_session
 from resnets.training.settings import Optimizer
 
 SMALL = "fcn-cifar-resnet8:stem_stride=2,stem_width=8,width=[8,16,32],strides=[1,2,2],output_stride=4,head_width=16"
@@ -75,10 +76,8 @@ def test_named_recipes_are_whole(tmp_path: Path) -> None:
         assert named.name == name
 
 
-def test_starting_from_a_segmenter_keeps_its_classifier(segmenter_run: Run, recipe: SegmentationRecipe, tmp_path: Path) -> None:
-    """A learning rate of almost nothing leaves the mean IoU where the first run left it."""
-    still = recipe.updated(
-        weights=str(segmenter_run.model_path), max_steps=1, optimizer={"name": "sgd", "learning_rate": 1e-12}, report=False,
-        output=tmp_path / "again", drop_last=True,
-    )  # fmt: skip
-    assert train(still).metrics["mean_iou"] == pytest.approx(segmenter_run.metrics["mean_iou"], abs=0.15)
+def test_starting_from_a_segmenter_keeps_its_weights(segmenter_run: Run, recipe: SegmentationRecipe) -> None:
+    session = open_session(recipe.updated(weights=str(segmenter_run.model_path)), lambda message: None)
+    trained = SEGMENTER.load(segmenter_run.model_path).state_dict()
+    for name, value in session.network.state_dict().items():
+        assert torch.equal(value, trained[name]), name
