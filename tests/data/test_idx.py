@@ -114,6 +114,8 @@ def test_a_damaged_archive_never_gives_other_numbers(array: np.ndarray, data: st
         ("a.gz", packed(KNOWN[:-1]), "header promises 6 elements and it has room for 5"),
         ("a.gz", packed(b"\x00\x00\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff"), "cut short: its header promises"),
         ("a.gz", packed(b"PK\x03\x04"), "not an IDX file"),
+        ("a", b"\x00\x00\x08\x41" + bytes(4 * 65), "65 dimensions that no array has"),
+        ("a.gz", packed(b"\x00\x00\x08\x03" + bytes(4) + b"\xff" * 8), "3 dimensions that no array has"),
     ],
 )
 def test_each_corruption_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -1,18 +1,22 @@
 """Several processes train as one does."""
 
+import datetime
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
 import torch
+import torch.distributed as dist
 
 import resnets
+from resnets.training.distributed import World, _unused_part
 from resnets.training.recipe import Recipe
 from resnets.training.recipes import get_recipe
 from resnets.training.run import Run, RunDirectory, train
@@ -128,6 +132,32 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     weights = [resnets.load_model(folder / "model.safetensors").state_dict() for folder in (tmp_path / "quiet", run.path)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert said.count("test accuracy") == 1, "one process speaks"
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["first-process-early", "second-process-early"])
+def test_processes_of_a_new_attempt_read_nothing_of_the_last_one(first: int) -> None:
+    """torchrun keeps the store: the addresses of processes that died stand in it when their successors come."""
+    store, timeout = dist.HashStore(), datetime.timedelta(seconds=20)
+
+    def parts(ranks: tuple[int, ...]) -> list[dist.Store]:
+        with ThreadPoolExecutor(len(ranks)) as pool:
+            jobs = []
+            for rank in ranks:
+                jobs.append(pool.submit(_unused_part, store, World(rank, len(ranks)), timeout))
+                time.sleep(0.1)
+            return [job.result() for job in jobs]
+
+    for part in parts((0, 1)):
+        part.set("address", "of a dead process")
+    one, other = parts((first, 1 - first))
+    assert not one.check(["address"])
+    one.set("address", "of a living one")
+    assert other.get("address") == b"of a living one"
+
+
+def test_a_process_that_does_not_come_is_named() -> None:
+    with pytest.raises(dist.DistStoreError, match="process 1 of 3 did not join within 0 s"):
+        _unused_part(dist.HashStore(), World(0, 3), datetime.timedelta(seconds=0.1))
 
 
 def test_a_world_of_one_needs_no_group(small_run: Run) -> None:

@@ -47,7 +47,12 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             most = stored * _DEFLATE_MAX_RATIO if compressed else stored - idx_header_size(len(shape))
             if size > most:
                 raise _cut_short(path, size, most)
-            array = np.empty(shape, np.uint8)
+            try:
+                array = np.empty(shape, np.uint8)
+            except ValueError as error:  # no elements, and yet more dimensions, or larger ones, than an array can have
+                raise DataError(
+                    f"{path}: its header promises {len(shape)} dimensions that no array has ({error}); get a fresh copy of the file"
+                ) from error
             found = _fill(stream, array.reshape(-1).data)
             if found < size:
                 raise _cut_short(path, size, found)

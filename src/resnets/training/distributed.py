@@ -10,6 +10,8 @@ import datetime
 import gc
 import inspect
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed import DistStoreError
+from torch.distributed.rendezvous import rendezvous
 
 from ..data.order import Share
 
@@ -92,6 +97,8 @@ ALONE = World()
 """One process."""
 
 
+_set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout  # public since torch 2.15
+
 _JOINING = 60.0
 """Seconds in which processes must have found each other."""
 
@@ -117,8 +124,12 @@ def joined(device: str, timeout: float) -> Iterator[World]:
         torch.cuda.set_device(world.local_rank)
     backend = "cpu:gloo,cuda:nccl" if uses_gpu else "gloo"
     # Processes that torchrun starts together find each other at once or, where a connection is lost, never: then it starts them anew.
-    dist.init_process_group(backend, timeout=datetime.timedelta(seconds=min(timeout, _JOINING)))
-    dist.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=timeout))
+    joining = datetime.timedelta(seconds=min(timeout, _JOINING))
+    store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=joining))
+    dist.init_process_group(
+        backend, store=_unused_part(store, world, joining), rank=world.rank, world_size=world.size, timeout=joining
+    )
+    _set_timeout(datetime.timedelta(seconds=timeout))
     try:
         yield world
     finally:
@@ -126,6 +137,39 @@ def joined(device: str, timeout: float) -> Iterator[World]:
         # would that is collected later.
         gc.collect()
         dist.destroy_process_group()
+
+
+def _unused_part(store: Store, world: World, timeout: datetime.timedelta) -> Store:
+    """A part of the store that these processes share and no earlier ones have written to.
+
+    torchrun keeps one store for all its attempts, and a replaced process that reads there the address of a dead one, before the living
+    one has written its own, can never join. torchrun's count of attempts does not tell them apart, since each machine has its own.
+    So every process asks with a question that nobody has asked before, and the first process answers each with the same new name,
+    until all have said that they know it.
+
+    Raises:
+        RuntimeError: (torch's DistStoreError) a process did not come within the timeout.
+    """
+    store.set_timeout(timeout)
+    if not world.writes:
+        question = uuid.uuid4().hex
+        store.set(f"question {world.rank}", question)
+        name = store.get(f"answer {question}").decode()
+        store.set(f"{name} known to {world.rank}", "")
+        return PrefixStore(name, store)
+    name = uuid.uuid4().hex
+    deadline = time.monotonic() + timeout.total_seconds()
+    missing = set(range(1, world.size))
+    while missing:
+        for rank in sorted(missing):
+            if store.check([f"question {rank}"]):  # perhaps one of an earlier attempt: to be asked again
+                store.set(f"answer {store.get(f'question {rank}').decode()}", name)
+            if store.check([f"{name} known to {rank}"]):
+                missing.discard(rank)
+        if missing and time.monotonic() > deadline:
+            raise DistStoreError(f"process {min(missing)} of {world.size} did not join within {timeout.total_seconds():.0f} s")
+        time.sleep(0.01)
+    return PrefixStore(name, store)
 
 
 def wrapped(network: nn.Module, world: World, device: torch.device, *, phases: bool = False) -> nn.Module:
