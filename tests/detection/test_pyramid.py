@@ -65,7 +65,7 @@ def test_pooled_regions_equal_torchvisions() -> None:
     names = ["0", "1", "2", "3"]
     theirs = MultiScaleRoIAlign(names, 7, 2)(dict(zip(names, maps, strict=False)), boxes, [(512, 640), (500, 600)])
     assert len(set(region_levels(torch.cat(boxes), 2, 5).tolist())) > 2
-    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)  # the order of sums, and of the products that place a sample
 
 
 def test_fast_rcnns_maximum() -> None:

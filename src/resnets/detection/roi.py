@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 
+from .roi_align import roi_align_rows
 from .spec import DetectorSpec
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
@@ -57,7 +58,8 @@ class RegionPooler:
         if self.kind == "pool":
             pooled = roi_pool(exact, rois, self.size, 1 / stride)
         else:
-            pooled = roi_align(exact, rois, self.size, 1 / stride, self.sampling, aligned=self.kind == "half-pixel-align")
+            align = roi_align_rows if x.device.type == "cpu" and self.sampling else roi_align
+            pooled = align(exact, rois, self.size, 1 / stride, self.sampling, aligned=self.kind == "half-pixel-align")
         return pooled.to(x.dtype)
 
 
