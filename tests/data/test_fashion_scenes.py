@@ -12,6 +12,7 @@ from scipy import ndimage
 from torchvision.datasets import CocoDetection, VOCDetection
 
 from resnets.cli import main
+from resnets.cli.data import MakeOptions
 from resnets.data.annotations import fashion_scenes, open_annotated
 from resnets.data.annotations.fashion_scenes import SceneSet, make_scenes
 from resnets.data.annotations.garments import Garments, filled
@@ -95,6 +96,24 @@ def test_the_garment_is_where_its_mask_is() -> None:
     assert changed[mask].mean() > 0.8
     grown = ndimage.binary_dilation(mask, iterations=2)
     assert not changed[~grown].any()
+
+
+def test_garments_keep_their_proportions() -> None:
+    """The ellipse is 13 pixels wide and 21 high, at whatever size it is drawn."""
+    seen = set()
+    for scene in scenes(60, objects=1, smallest=40):
+        for label, (x1, y1, x2, y2) in zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True):
+            seen.add(label)
+            if label != 1:  # the bar is so thin that whole pixels hide its proportions
+                wide, high = {3: (13, 21), 8: (22, 20), 0: (15, 15)}[label]
+                assert (y2 - y1) / (x2 - x1) == pytest.approx(high / wide, rel=0.08)
+    assert seen == {0, 1, 3, 8}
+
+
+def test_the_command_makes_the_set_that_everybody_has() -> None:
+    options, settings = MakeOptions("fashion-scenes"), SceneSet()
+    shared = {**settings.counts, "seed": settings.seed, **settings.scenes.model_dump(exclude={"empty", "visible"})}
+    assert {name: getattr(options, name) for name in shared} == shared
 
 
 def test_silhouettes_have_no_holes() -> None:
@@ -190,7 +209,7 @@ def test_the_set_is_made_where_there_is_none(good: Path, reports: list[str], mon
     assert not fashion_scenes.default_folder().exists()
     reports.clear()
     assert len(open_annotated("fashion-scenes", "train", good, reports.append)) == 6
-    assert reports == [f"fashion-scenes is made once, in {fashion_scenes.default_folder()}; it takes half a minute"]
+    assert reports == [f"fashion-scenes is made once, in {fashion_scenes.default_folder()}; it takes a minute"]
     assert len(open_annotated("fashion-scenes", "val", good, reports.append)) == 4
     assert len(reports) == 1
 

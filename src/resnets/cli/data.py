@@ -36,7 +36,7 @@ class MakeOptions:
     """The data set: fashion-scenes."""
     output: Path | None = None
     """Folder for it, which must not be there yet; unset: fashion-scenes in the folder of data sets, where training looks for it."""
-    train: int = 6000
+    train: int = 12_000
     """Scenes to learn from, with garments of Fashion-MNIST's training pictures."""
     val: int = 500
     """Scenes to evaluate on, with garments of its test pictures."""

@@ -108,10 +108,9 @@ def _between(random: Numbers, low: int, high: int) -> int:
 
 
 def _sized(garment: Garment, settings: SceneSettings, random: Numbers) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A garment's grey levels and coverage at a random size, slightly stretched, perhaps mirrored."""
+    """A garment's grey levels and coverage at a random size, perhaps mirrored; its proportions, which tell boots from shoes, stay."""
     height, width = garment.grey.shape
-    stretch = random.uniform(0.85, 1.18)
-    ratio = height * stretch / width
+    ratio = height / width
     # Steps of a power, so that sizes are alike in number on a logarithmic scale.
     longer = settings.smallest * (settings.largest / settings.smallest) ** random.uniform()
     high, wide = (longer, longer / ratio) if ratio > 1 else (longer * ratio, longer)
