@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.batch_making import default_workers
 from ..data.datasets import DATASETS, load
 from ..data.folders import OwnPictures, listed
-from ..data.holdout import hold_out, read_exclusions, read_split_file, without
+from ..data.holdout import chosen, hold_out, read_exclusions, read_split_file, without
 from ..data.imagenet import find_imagenet
 from ..data.loader import Loader
 from ..data.order import EpochOrder, Share
@@ -43,6 +44,8 @@ class EvaluationData:
     batch_size: int
     exclude: Path | None = None
     """List of pictures to leave out."""
+    limit: int | None = None
+    """That many pictures only, drawn at random by a fixed seed, in order; None for all. Of shards there are all: take the first."""
 
 
 def open_evaluation(
@@ -76,7 +79,11 @@ def open_evaluation(
     if asked.data in DATASETS:
         arrays = load(asked.data, asked.split, asked.folder, report=report)
         labels = torch.tensor(places(arrays.classes, classes, asked.data))[arrays.labels]
-        resident = ResidentLoader(arrays.images.to(device), labels.to(device), preprocessing, order(len(labels)))
+        images = arrays.images
+        if asked.limit is not None:
+            some = torch.from_numpy(_drawn(len(labels), asked.limit))
+            images, labels = images[some], labels[some]
+        resident = ResidentLoader(images.to(device), labels.to(device), preprocessing, order(len(labels)))
         return resident, f"{asked.data} {asked.split}"
     if asked.data != IMAGENET and not is_path(asked.data):
         known_name(asked.data, [*DATASETS, IMAGENET])
@@ -90,6 +97,8 @@ def open_evaluation(
         before = len(pictures)
         pictures = without(pictures, read_exclusions(asked.exclude), whole=False)
         report(f"{before - len(pictures):,} pictures are left out by {asked.exclude}")
+    if asked.limit is not None:
+        pictures = chosen(pictures, _drawn(len(pictures), asked.limit), pictures.split)
     label_of = places(pictures.classes, classes, str(own.root))
     pictures = replace(pictures, labels=np.array(label_of, np.int64)[pictures.labels], classes=classes)
     loader = open_picture_loader(pictures, preprocessing, order, device=device, max_unreadable=1.0, report=report)
@@ -117,6 +126,11 @@ def _stream(
         device=device, max_unreadable=1.0, report=report,
     )  # fmt: skip
     return loader, f"{shards.name} {shards.split}"
+
+
+def _drawn(count: int, limit: int) -> NDArray[np.int64]:
+    """Places of `limit` of `count` pictures, or of all, in order."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:limit])
 
 
 def places(of_data: tuple[str, ...], of_model: tuple[str, ...], data: str) -> list[int]:
