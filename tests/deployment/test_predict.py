@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import resnets
+from resnets.data import decoding
 from resnets.data.datasets import load
 from resnets.deployment.predict import find_pictures, predict, read_picture
 from resnets.training.run import Run
@@ -61,10 +62,14 @@ def test_bad_files_are_named_and_the_others_go_on(small_run: Run, tmp_path: Path
 def test_a_decompression_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_run: Run) -> None:
     PIL.Image.new("1", (400, 400)).save(tmp_path / "bomb.png")
     network = resnets.load_model(small_run.model_path)
-    for limit in (100_000, 1_000):  # where Pillow warns, and where it refuses
-        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(ValueError, match="more than"):
-            read_picture(tmp_path / "bomb.png", network.preprocessing)
+    assert read_picture(tmp_path / "bomb.png", network.preprocessing).shape == (1, 1, 8, 8)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100_000)
+    with pytest.raises(ValueError, match=r"^160,000 pixels, more than 100,000; make it smaller first$"):
+        read_picture(tmp_path / "bomb.png", network.preprocessing)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 200_000)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1_000)  # at twice as many Pillow refuses
+    with pytest.raises(ValueError, match=r"^damaged or unreadable: Image size .* exceeds limit"):
+        read_picture(tmp_path / "bomb.png", network.preprocessing)
 
 
 def test_folders_are_searched(tmp_path: Path) -> None:
@@ -79,6 +84,27 @@ def test_folders_are_searched(tmp_path: Path) -> None:
         find_pictures([tmp_path / "empty"])
     with pytest.raises(ValueError, match="no file or folder"):
         find_pictures([tmp_path / "absent"])
+
+
+def test_pictures_of_another_size_are_seen_as_evaluation_sees_them(small_run: Run, tmp_path: Path) -> None:
+    noise = numpy.random.default_rng(1).integers(0, 255, (70, 50, 3), dtype=numpy.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "a.png")
+    network = resnets.load_model(small_run.model_path)
+    grey = torch.from_numpy(numpy.array(PIL.Image.fromarray(noise).convert("L")))[None, None]
+    levels = torch.nn.functional.interpolate(grey.float(), (8, 8), mode="bilinear", antialias=True).round() / 255
+    mean, std = (torch.tensor(values) for values in (network.preprocessing.mean, network.preprocessing.std))
+    with torch.inference_mode():
+        expected = network((levels - mean.item()) / std.item()).softmax(1).max().item()
+    assert next(predict(network, [tmp_path / "a.png"])).top[0][1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_decoding_processes_change_nothing(small_run: Run, tmp_path: Path) -> None:
+    paths, _ = pictures(tmp_path, 20)
+    paths[7].write_text("no picture")
+    network = resnets.load_model(small_run.model_path)
+    alone, helped = (list(predict(network, paths, top=2, batch_size=6, workers=workers)) for workers in (0, 2))
+    assert alone == helped
+    assert [result.path for result in helped if result.error] == [paths[7]]
 
 
 def test_a_network_without_classes_is_refused() -> None:

@@ -20,7 +20,9 @@ COMMANDS = {
     "study": "measure a claim of the papers again, within a time budget",
     "data": "get, list and check data sets",
     "benchmark": "measure speed and memory in every engine, beside peers and the machine's limits",
+    "serve": "show a trained model on a web page of this machine, and answer scripts",
     "export": "write a network for onnxruntime, OpenVINO or plain PyTorch, checked there",
+    "quantize": "write a trained network as int8, within a budget of accuracy that is measured",
     "convert": "turn weights from one package's layout into another's",
 }
 

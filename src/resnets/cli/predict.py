@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..deployment.names import EngineName, is_exported
-from .options import messages, parse, print_json
+from ..reports.tables import duration
+from .options import messages, parse, print_json, results
+
+if TYPE_CHECKING:
+    from ..deployment.engine import Engine
+    from ..deployment.large_sets import Outcome
+    from ..deployment.picture_sets import Pictures
+
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass
@@ -19,55 +31,221 @@ class PredictOptions:
     model: tyro.conf.Positional[Path]
     """A run directory, a model file, or an exported file (.onnx, .xml, .pt2)."""
     pictures: tyro.conf.Positional[tuple[Path, ...]]
-    """Picture files, and folders of them."""
+    """Picture files, folders of them, and shards (.tar, .parquet)."""
     top: int = 1
     """How many classes to name for each picture."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """A Parquet file for the predictions, of sets of any size; a call that was stopped goes on when it is repeated."""
+    probabilities: bool = False
+    """With --output: the probabilities of all classes, too."""
+    features: str | None = None
+    """With --output: the map of this stage (conv1, conv2_x ...), averaged over each picture, too; conv5_x of resnet50 has 2048 numbers."""
+    restart: bool = False
+    """With --output: throw away what is there of it, and begin anew."""
     batch_size: int = 64
     """Pictures a batch."""
     precision: Literal["fp32", "bf16", "auto"] | None = None
     """Precision of the network; auto: bf16 where the processor gains by it; unset: fp32, or what the file was exported in."""
-    engine: Literal["auto"] | EngineName = "auto"
-    """What runs the network; auto: the fastest that is installed, once there are pictures enough to pay for the conversion."""
+    engine: Literal["auto", "ray"] | EngineName = "auto"
+    """What runs the network; auto: the fastest that is installed, once there are pictures enough to pay for the conversion; ray: with
+    --output, that on all machines of a Ray cluster (RAY_ADDRESS)."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
+    workers: int | None = None
+    """Processes that decode pictures; unset: one a core, and none for a few pictures."""
     json: bool = False
-    """One object a picture on standard output."""
+    """One object a picture on standard output; with --output, one of what was done."""
 
 
 def run(arguments: list[str]) -> int:
     """Carries out the command; the status is 1 where a picture could not be read."""
     options = parse(PredictOptions, arguments, "predict", "Name what is on pictures, with a trained model.")
-    if options.top < 1 or options.batch_size < 1:
-        raise ValueError("--top and --batch-size are at least 1")
-    if not options.pictures:
-        raise ValueError("name at least one picture or folder behind the model")
+    _check(options)
     from .models_on_disk import model_path
 
     path = options.model if is_exported(options.model) else model_path(options.model)
+    from ..deployment.picture_sets import open_pictures
+
+    pictures = open_pictures(options.pictures)
+    return _to_terminal(options, path, pictures) if options.output is None else _to_file(options, path, pictures, options.output)
+
+
+def _check(options: PredictOptions) -> None:
+    if options.top < 1 or options.batch_size < 1:
+        raise ValueError("--top and --batch-size are at least 1")
+    if options.workers is not None and options.workers < 0:
+        raise ValueError(f"--workers {options.workers}: there are 0 or more processes")
+    if not options.pictures:
+        raise ValueError("name at least one picture or folder behind the model")
+    for_files = {"--probabilities": options.probabilities, "--features": options.features, "--restart": options.restart}
+    alone = [name for name, given in for_files.items() if given] + ["--engine ray"] * (options.engine == "ray")
+    if options.output is None and alone:
+        raise ValueError(f"{alone[0]} goes with --output FILE.parquet")
+    if options.output is not None and options.output.suffix.lower() != ".parquet":
+        raise ValueError(f"--output {options.output}: predictions are written to Parquet; name a file that ends in .parquet")
+    if options.features is not None and options.engine not in ("auto", "ray", "torch"):
+        raise ValueError(f"the engine {options.engine} gives logits alone; --features go with --engine torch")
+
+
+def _engine(options: PredictOptions, path: Path, count: int) -> Engine:
+    """For `count` pictures in this process."""
     from ..deployment.choice import FEW
     from ..deployment.engines import open_engine
-    from ..deployment.predict import find_pictures, predict
     from ..training.session import choose_device
 
-    pictures = find_pictures(options.pictures)
-    engine = open_engine(
+    assert options.engine != "ray"
+    here = options.engine in ("auto", "torch", "torch-compile")
+    return open_engine(
         path,
-        engine=options.engine,
+        engine=_for_features(options, path) or options.engine,
         precision=options.precision,
-        device=choose_device(options.device) if options.engine in ("auto", "torch", "torch-compile") else "cpu",
-        count=len(pictures),
-        exact=len(pictures) < FEW,
-        report=lambda words: messages().print(words, soft_wrap=True, markup=False),
+        device=choose_device(options.device) if here else "cpu",
+        count=count,
+        exact=count < FEW,
+        report=_say,
     )
-    bad = 0
-    for prediction in predict(engine, pictures, top=options.top, batch_size=options.batch_size):
+
+
+def _for_features(options: PredictOptions, path: Path) -> EngineName | None:
+    """The engine that has the maps of stages, where these are asked for."""
+    if options.features is not None and is_exported(path):
+        raise ValueError(f"{path} gives logits alone; --features need the model file that it was made from")
+    return None if options.features is None else "torch"
+
+
+def _workers(options: PredictOptions, count: int) -> int:
+    from ..data.batch_making import default_workers
+    from ..deployment.choice import FEW
+
+    if options.workers is not None:
+        return options.workers
+    return 0 if count < FEW else default_workers()
+
+
+def _say(words: str) -> None:
+    messages().print(words, soft_wrap=True, markup=False)
+
+
+def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int:
+    from ..deployment.predict import predict
+
+    engine = _engine(options, path, len(pictures))
+    workers, bad = _workers(options, len(pictures)), 0
+    for prediction in predict(engine, pictures, top=options.top, batch_size=options.batch_size, workers=workers, report=_say):
         if options.json:
             print_json(prediction.as_json())
         elif prediction.error is None:
             print(f"{prediction.path}  " + "  ".join(f"{label} {100 * share:.1f}%" for label, share in prediction.top), flush=True)
         if prediction.error is not None:
             bad += 1
-            messages().print(f"skipped {prediction.path}: {prediction.error}", soft_wrap=True, markup=False)
+            _say(f"skipped {prediction.path}: {prediction.error}")
     if bad:
-        messages().print(f"{bad} of {len(pictures)} pictures could not be read")
+        _say(f"{bad} of {len(pictures)} pictures could not be read")
     return 1 if bad else 0
+
+
+def _to_file(options: PredictOptions, path: Path, pictures: Pictures, output: Path) -> int:
+    from ..deployment.large_sets import Columns, predict_to_file
+
+    columns = Columns(options.top, options.probabilities, options.features)
+    began = time.perf_counter()
+    with _shown_progress() as progress:
+        if options.engine == "ray":
+            outcome = _by_cluster(options, path, pictures, output, progress)
+        else:
+            outcome = predict_to_file(
+                _engine(options, path, len(pictures)), path, pictures, output, columns=columns, batch_size=options.batch_size,
+                workers=_workers(options, len(pictures)), restart=options.restart, report=_say, progress=progress,
+            )  # fmt: skip
+    seconds, fresh = time.perf_counter() - began, outcome.pictures - outcome.resumed_at
+    if options.json:
+        print_json(
+            {
+                "path": str(output),
+                "pictures": outcome.pictures,
+                "unreadable": outcome.unreadable,
+                "resumed_at": outcome.resumed_at,
+                "images_per_second": fresh / seconds if fresh else None,
+            }
+        )
+    else:
+        pace = f" in {duration(seconds)} ({fresh / seconds:,.0f} images/s)" if fresh else ""
+        results().print(f"{outcome.pictures:,} pictures to {output}{pace}", soft_wrap=True, markup=False)
+    _list_unreadable(outcome)
+    return 1 if outcome.unreadable else 0
+
+
+def _by_cluster(
+    options: PredictOptions, path: Path, pictures: Pictures, output: Path, progress: Callable[[int, int], None]
+) -> Outcome:
+    """What --engine ray does."""
+    from ..deployment.answers import Answers
+    from ..deployment.choice import FEW
+    from ..deployment.engines import open_engine
+    from ..deployment.large_sets import Columns, predict_to_file
+    from ..deployment.large_sets_ray import Opening, cluster, tables_of
+
+    columns = Columns(options.top, options.probabilities, options.features)
+    with cluster(options.device) as found:
+        count = -(-len(pictures) // found.workers)
+        # Opened here first: for what it knows of the network, and so that one choice holds for all.
+        engine = open_engine(
+            path,
+            engine=_for_features(options, path) or ("torch" if found.gpus and not is_exported(path) else "auto"),
+            precision="bf16" if options.precision == "auto" and found.gpus else options.precision,
+            count=count,
+            exact=count < FEW,
+            report=_say,
+        )
+        opening = Opening(path.resolve(), engine.name, engine.precision, count < FEW, columns, options.batch_size)
+        _say(f"{found.workers} workers of a Ray cluster with {found.cpus} cores and {found.gpus} GPUs")
+        schema = columns.schema(Answers(engine, top=columns.top, stage=columns.stage))
+        return predict_to_file(
+            engine, path, pictures, output, columns=columns, batch_size=options.batch_size, restart=options.restart,
+            tables=tables_of(found, opening, pictures, schema), report=_say, progress=progress,
+        )  # fmt: skip
+
+
+_LISTED = 20
+"""Unreadable pictures that are named."""
+
+
+def _list_unreadable(outcome: Outcome) -> None:
+    """Names the first pictures that could not be read; all of them are in the file."""
+    if not outcome.unreadable:
+        return
+    from ..deployment.parquet import unreadable
+
+    for path, error in unreadable(outcome.output, _LISTED):
+        _say(f"skipped {path}: {error}")
+    more = f"; all of them are the rows of {outcome.output} that have an error" if outcome.unreadable > _LISTED else ""
+    _say(f"{outcome.unreadable:,} of {outcome.pictures:,} pictures could not be read{more}")
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, a line now and then elsewhere."""
+    console = messages()
+    bar = Progress(
+        TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"), TimeRemainingColumn(compact=True),
+        TextColumn("left"), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    task = bar.add_task("pictures", total=None, pace="")
+    first: tuple[float, int] | None = None
+    said = time.perf_counter()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal first, said
+        now = time.perf_counter()
+        if first is None:  # what was done before says nothing of the pace
+            first = now, done
+            bar.update(task, completed=done, total=total)
+            return
+        pace = (done - first[1]) / (now - first[0])
+        bar.update(task, completed=done, total=total, pace=f"{pace:,.0f} images/s")
+        if not console.is_terminal and now - said > _SECONDS_BETWEEN_LINES:
+            said = now
+            _say(f"{done:,} of {total:,} pictures, {pace:,.0f} images/s, {duration((total - done) / pace)} left")
+
+    with bar:
+        yield tell

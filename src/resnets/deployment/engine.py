@@ -147,13 +147,31 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def outputs(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        inputs = inputs.to(self.device)
-        if self.exact:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                return (self.network(inputs).float(),)
+        with self._autocast():
+            return (self.network(self._arranged(inputs)).float(),)
+
+    @torch.inference_mode()
+    def logits_and_maps(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (N, K), float32, and the map after each stage by its name, as `Network.features` gives them, from one pass.
+
+        Raises:
+            ValueError: images of another shape than the network takes, or a compiled network, which gives logits alone.
+        """
+        self._check(images)
+        if not isinstance(self.network, Network):
+            raise ValueError(f"the engine {self.name} gives logits alone; take the engine torch")
+        with self._autocast():
+            maps = self.network.features(self._arranged(images))
+            return self.network.head(maps[self.network.stage_names[-1]]).float(), maps
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.exact and self.dtype != torch.float32)
+
+    def _arranged(self, images: Tensor) -> Tensor:
+        images = images.to(self.device)
         if self._channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return (self.network(inputs.to(self.dtype)).float(),)
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images if self.exact else images.to(self.dtype)
 
 
 class EngineModule(nn.Module):

@@ -1,0 +1,308 @@
+"""Predictions as Parquet files: the same rows as one picture at a time gives, however the pictures lie and however often the work is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import resnets
+from resnets.cli import main
+from resnets.data.preprocessing import Preprocessing
+from resnets.deployment import large_sets, parts
+from resnets.deployment.picture_sets import Pictures, open_pictures
+from resnets.deployment.predict import read_picture
+from resnets.weights.model_file import ModelDescription, load_model, save_model
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra datasets is not installed")
+import pyarrow as pa  # noqa: E402
+
+COUNT = 22
+BAD = 13
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with three classes, as it was initialised."""
+    return make_model(tmp_path_factory.mktemp("models") / "small.safetensors", seed=0)
+
+
+def make_model(path: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    network = resnets.create_model("cifar-resnet8:blocks=(1,1)", num_classes=3).eval()
+    seen = Preprocessing(size=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+    save_model(network, path, ModelDescription(network.spec, ("owl", "élan", "yak"), seen, {}, {"network": "tiny"}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of noise, one of which is none. Tests read it and leave it as it is."""
+    made = tmp_path_factory.mktemp("noise")
+    random = np.random.default_rng(0)
+    for number in range(COUNT):
+        Image.fromarray(random.integers(0, 255, (12, 10, 3), dtype=np.uint8)).save(made / f"{number:02d}.png")
+    (made / f"{BAD}.png").write_text("no picture")
+    return made
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`resnets predict` in this process, with parts of 8 rows in batches of 4: (exit status, standard output, standard error)."""
+    monkeypatch.setattr(large_sets, "PART_ROWS", 8)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = main(["predict", *(str(argument) for argument in arguments), "--batch-size", "4"])
+        return status, *capfd.readouterr()
+
+    return call
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return found
+
+
+def killed_in_the_second_part(*arguments: object) -> None:
+    """Runs the command in another process, which SIGKILL ends while it writes its second part."""
+    child = os.fork()
+    if child == 0:
+        write = parts.write_rows
+
+        def write_or_die(path: Path, table: Any) -> None:
+            if path.name != "part-000000.parquet":
+                path.with_name(f".{path.name}.half.part").write_bytes(b"PAR1")
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(path, table)
+
+        try:
+            parts.write_rows = write_or_die
+            main(["predict", *(str(argument) for argument in arguments), "--batch-size", "4"])
+        finally:
+            os._exit(3)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_rows_are_what_json_says(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
+    status, lines, _ = command(model, folder, "--top", 2, "--json")
+    expected = [json.loads(line) for line in lines.splitlines()]
+    output = tmp_path / "out.parquet"
+    options = ("--output", output, "--top", 2, "--probabilities", "--workers", 2)
+    assert status == 1
+    status, said, errors = command(model, folder, *options, "--json")
+    assert status == 1
+    told = json.loads(said)
+    assert (told["path"], told["pictures"], told["unreadable"], told["resumed_at"]) == (str(output), COUNT, 1, 0)
+    assert f"skipped {folder / f'{BAD}.png'}: not a picture, whatever its name says\n1 of 22 pictures could not be read\n" in errors
+    found = rows(output)
+    assert len(found) == len(expected) == COUNT
+    for row, line in zip(found, expected, strict=True):
+        shares = row.pop("probabilities")
+        if "error" in line:
+            assert row == {**line, "label": None, "probability": None, "top": None}
+            assert shares is None
+        else:
+            assert row == {**line, "error": None}
+            assert len(shares) == 3
+            assert sum(shares) == pytest.approx(1, abs=1e-6)
+            assert max(shares) == row["probability"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+    about = json.loads(parquet.read_schema(output).metadata[b"resnets"])
+    assert (about["classes"], about["network"], about["precision"]) == (["owl", "élan", "yak"], "tiny", "fp32")
+    assert about["preprocessing"]["size"] == 8
+    assert len(about["model"]["sha256"]) == 64
+
+
+def test_features_are_the_pooled_maps(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    assert command(model, folder, "--output", output, "--features", "conv2_x")[0] == 1
+    column = parquet.read_table(output)["features"]
+    assert column.type == pa.list_(pa.float32(), 16)
+    network = load_model(model)
+    for number, found in enumerate(column.to_pylist()):
+        if number == BAD:
+            assert found is None
+            continue
+        with torch.inference_mode():
+            maps = network.features(read_picture(folder / f"{number:02d}.png", network.preprocessing))
+        assert found == pytest.approx(maps["conv2_x"][0].mean((1, 2)).tolist(), rel=1e-5, abs=1e-6)
+
+
+def test_a_killed_prediction_goes_on(
+    command: Command, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    command(model, folder, "--output", whole, "--probabilities")
+    killed_in_the_second_part(model, folder, "--output", output, "--probabilities")
+    left = tmp_path / "out.parquet.parts"
+    assert not output.exists()
+    assert {path.name for path in left.glob("*.parquet")} == {"part-000000.parquet"}
+    assert len(list(left.glob(".*.part"))) == 1
+    read, really = [], Pictures.read
+    monkeypatch.setattr(Pictures, "read", lambda self, index: read.append(index) or really(self, index))
+    status, _, errors = command(model, folder, "--output", output, "--probabilities")
+    assert status == 1
+    assert "8 of 22 pictures were done before" in errors
+    assert read == list(range(8, COUNT))
+    assert output.read_bytes() == whole.read_bytes()
+    assert not left.exists()
+
+
+def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
+    output, others = tmp_path / "out.parquet", tmp_path / "others"
+    killed_in_the_second_part(model, folder, "--output", output)
+    shutil.copytree(folder, others)
+    other = make_model(tmp_path / "other.safetensors", seed=1)
+    work = tmp_path / "out.parquet.parts" / "work.json"
+    for arguments, words in (
+        ((other, folder), "holds the beginning of another prediction, with another model; --restart"),
+        ((model, others), "with other pictures; --restart"),
+        ((model, folder, "--top", 2), "with top 1 and not 2; --restart"),
+        ((model, folder, "--features", "conv1"), "with features None and not conv1; --restart"),
+    ):
+        status, _, errors = command(*arguments, "--output", output)
+        assert (status, words in errors) == (2, True), errors
+    with (tmp_path / "out.parquet.parts" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, _, errors = command(model, folder, "--output", output)
+    assert (status, "another process is at work in" in errors) == (2, True)
+    work.write_text("{}")
+    status, _, errors = command(model, folder, "--output", output)
+    assert (status, "work.json is damaged" in errors) == (2, True)
+    assert command(other, folder, "--output", output, "--restart")[0] == 1
+    made = output.read_bytes()
+    status, _, errors = command(other, folder, "--output", output)
+    assert (status, "is there already, made with this model from these pictures" in errors) == (1, True)
+    status, _, errors = command(model, folder, "--output", output)
+    assert (status, "is there already; --restart replaces it" in errors, "it has another model" in errors) == (2, True, True)
+    assert output.read_bytes() == made
+    (tmp_path / "text.parquet").write_text("mine")
+    status, _, errors = command(model, folder, "--output", tmp_path / "text.parquet")
+    assert (status, "is there already" in errors, (tmp_path / "text.parquet").read_text()) == (2, True, "mine")
+
+
+def test_wrong_options_get_one_sentence(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    for arguments, words in (
+        (("--features", "conv2_x"), "--features goes with --output FILE.parquet"),
+        (("--engine", "ray"), "--engine ray goes with --output FILE.parquet"),
+        (("--output", tmp_path / "out.csv"), "name a file that ends in .parquet"),
+        (("--output", output, "--features", "conv9_x"), "has no stage 'conv9_x'; choose from conv1, conv2_x, conv3_x"),
+        (("--output", output, "--features", "conv1", "--engine", "openvino"), "the engine openvino gives logits alone"),
+    ):
+        status, said, errors = command(model, folder, *arguments)
+        assert (status, said, words in errors) == (2, "", True), errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def add(bundle: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    bundle.addfile(info, io.BytesIO(content))
+
+
+def test_shards_give_what_their_files_give(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
+    files = sorted(folder.iterdir())
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "a.tar", "w") as bundle:
+        for path in files[:9]:
+            add(bundle, f"in/{path.name}", path.read_bytes())
+            add(bundle, f"in/{path.stem}.mask.png", b"another picture of the same sample")
+            add(bundle, f"in/{path.stem}.cls", b"1")
+    pictures = [{"bytes": path.read_bytes(), "path": None} for path in files[9:]]
+    table = pa.table({"label": list(range(len(pictures))), "image": pictures, "thumbnail": [b"x"] * len(pictures)})
+    parquet.write_table(table, shards / "b.parquet", row_group_size=5)
+    _, lines, _ = command(model, folder, "--json")
+    expected = [{**json.loads(line), "path": None} for line in lines.splitlines()]
+    names = [f"{shards}/a.tar:in/{path.name}" for path in files[:9]] + [f"{shards}/b.parquet:{row}" for row in range(len(pictures))]
+    for paths in ((shards,), (shards / "a.tar", shards / "*.parquet")):
+        _, lines, _ = command(model, *paths, "--json")
+        found = [json.loads(line) for line in lines.splitlines()]
+        assert [line["path"] for line in found] == names
+        assert [{**line, "path": None} for line in found] == expected
+    command(model, shards, "--output", tmp_path / "out.parquet", "--workers", 2)
+    assert [row["path"] for row in rows(tmp_path / "out.parquet")] == names
+    assert [row["probability"] for row in rows(tmp_path / "out.parquet")] == [line.get("probability") for line in expected]
+    opened = open_pictures([shards])
+    for index in (20, 3, 12, 9, 21, 11):  # forward and back
+        assert opened.read(index) == files[index].read_bytes()
+    middle = opened.part(7, 16)
+    assert [middle.read(index) for index in range(9)] == [path.read_bytes() for path in files[7:16]]
+    assert [middle.name_of(index) for index in range(9)] == names[7:16]
+    before = opened.digest()
+    os.utime(shards / "b.parquet", (1, 1))
+    assert open_pictures([shards]).digest() != before
+
+
+def test_shards_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "text.tar").write_text("no tar file at all")
+    (tmp_path / "text.parquet").write_text("no Parquet file at all")
+    with tarfile.open(tmp_path / "empty.tar", "w") as bundle:
+        add(bundle, "notes.txt", b"nothing to see")
+    parquet.write_table(pa.table({"words": ["a"]}), tmp_path / "words.parquet")
+    for name, words in (
+        ("text.tar", "is no tar file that can be read without unpacking"),
+        ("text.parquet", "is no Parquet file, or it is damaged"),
+        ("empty.tar", "holds no pictures"),
+        ("words.parquet", "has no column of pictures; it has words"),
+        ("absent.tar", "there is no file or folder"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            open_pictures([tmp_path / name])
+        assert name in str(caught.value)
+
+
+ON_TWO_WORKERS = """
+import sys
+import ray
+from resnets.cli import main
+from resnets.deployment import large_sets
+from resnets.deployment.answers import Answers
+
+def here(self, pixels):
+    raise AssertionError("the network ran here")
+
+Answers.__call__ = here  # the workers import it anew
+large_sets.PART_ROWS = 8
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_workers_of_a_ray_cluster_give_the_same_file(
+    command: Command, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(folder.parent)  # what is relative here is so for the workers
+    whole, output, columns = tmp_path / "whole.parquet", tmp_path / "out.parquet", ("--features", "conv3_x", "--top", "2")
+    command(model, folder.name, "--output", whole, *columns)
+    killed_in_the_second_part(model, folder.name, "--output", output, *columns)
+    # In a process of its own, which Ray's threads and handlers do not outlive.
+    words = ["predict", str(model), folder.name, "--output", str(output), *columns, "--engine", "ray", "--batch-size", "4"]
+    done = subprocess.run([sys.executable, "-c", ON_TWO_WORKERS, *words], capture_output=True, text=True, timeout=300, check=False)
+    status, errors = done.returncode, done.stderr
+    assert status == 1, errors
+    assert "8 of 22 pictures were done before" in errors
+    assert "2 workers of a Ray cluster with 2 cores and 0 GPUs" in errors
+    assert output.read_bytes() == whole.read_bytes()
+    assert [row["path"] for row in rows(output)] == [f"{folder.name}/{number:02d}.png" for number in range(COUNT)]
