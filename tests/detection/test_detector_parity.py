@@ -53,7 +53,7 @@ def assert_same_detections(ours: Detector, theirs: FasterRCNN) -> None:
         assert own.keys() == other.keys()
         assert len(own["boxes"]) > 10
         assert torch.equal(own["labels"], other["labels"])
-        torch.testing.assert_close(own["scores"], other["scores"], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(own["scores"], other["scores"], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(own["boxes"], other["boxes"], rtol=1e-4, atol=1e-2)
 
 

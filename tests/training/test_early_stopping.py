@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnets.segmentation.evaluate import SegmentationResult
 from resnets.training.checkpoint import Position
 from resnets.training.classification import ClassificationSession
 from resnets.training.early_stopping import end_of_patience, judge
@@ -46,6 +47,12 @@ def stops_at(settings: EarlyStopping, values: list[float]) -> int | None:
 )
 def test_patience(settings: EarlyStopping, values: list[float], stop: int | None) -> None:
     assert stops_at(settings, values) == stop
+
+
+def test_without_patience_no_result_needs_the_metric() -> None:
+    position = Position()
+    judge(EarlyStopping(), position, SegmentationResult(torch.eye(2, dtype=torch.long), 1))  # which has no top-1 accuracy
+    assert end_of_patience(EarlyStopping(), position) is None
 
 
 def test_the_message_says_what_happened() -> None:

@@ -21,7 +21,8 @@ def open_detection_feed(
     """Finds (or makes) the recipe's pictures and their loaders, for this process's share; raises as `open_annotated_feed` does."""
 
     def loader(pictures: AnnotatedPictures, learns: bool) -> SceneLoader:
-        size = recipe.batch_size if learns else recipe.evaluation.batch_size
+        # Evaluation takes at least one picture a process at a time, also where its batches are smaller than the world.
+        size = recipe.batch_size if learns else max(recipe.evaluation.batch_size, share.world)
         return SceneLoader(
             pictures,
             EpochOrder(len(pictures), size, seed=recipe.seed, drop_last=learns and recipe.drop_last, share=share),

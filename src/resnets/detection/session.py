@@ -31,7 +31,11 @@ from .weights import create_detector
 
 
 class Detecting:
-    """The objective of detectors: the sum of their losses, each a mean over samples of all the pictures (Ren 2015, eq. 1)."""
+    """The objective of detectors: the sum of their losses, each a mean over samples of all the pictures (Ren 2015, eq. 1).
+
+    Parts and processes draw their own samples, and the means of all are averaged, weighed by their pictures: the mean over all samples
+    where every picture fills its quota.
+    """
 
     def __call__(self, network: nn.Module, part: Inputs, precision: Precision) -> Outcome:
         """The outcome on `part`; its targets are one dict a picture."""

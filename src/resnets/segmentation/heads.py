@@ -1,10 +1,12 @@
 """The heads: from the trunk's maps to a logit for each class at each place.
 
-Legend: N batch, C channels of the map, K classes, h w height and width of the map. Long 2015 (1411.4038); Chen 2017 (1706.05587);
-layers, their order and their initial weights (PyTorch's defaults) as in torchvision.
+Legend: N batch, C channels of the map, K classes, h w height and width of the map, s subpixels. Long 2015 (1411.4038); Chen 2017
+(1706.05587); layers, their order and their initial weights (PyTorch's defaults) as in torchvision, which has no skips.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,19 +32,55 @@ def _learning(trunk: NetworkSpec) -> NetworkSpec:
     return trunk.updated(norm="batch") if trunk.norm == "frozen-batch" else trunk
 
 
-class FCNHead(nn.Module):
-    """3x3 convolution, norm, ReLU, dropout, 1x1 classifier: (N, C, h, w) to logits (N, K, h, w)."""
+class Skip(nn.Module):
+    """What has come back so far, at a finer map's size, plus that map behind a 1x1 convolution and norm; then a 3x3 layer.
 
-    def __init__(self, trunk: NetworkSpec, channels: int, num_classes: int, width: int | None = None, dropout: float | None = None):
+    (N, W, h, w) and the finer map (N, C, H, W) give (N, W, H, W). FCN's skips (Long 2015 §4.2) add logits, which lets an early map
+    say no more than a linear function of it; features are added here (Lin 2017, 1612.03144 §3).
+    """
+
+    def __init__(self, trunk: NetworkSpec, channels: int, width: int) -> None:
+        super().__init__()
+        self.lateral = nn.Sequential(convolution(trunk, channels, width, 1, bias=False), normalization(trunk, width))
+        self.layer = _layer(trunk, width, width, 3)
+
+    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
+        joined: Tensor = self.layer(resized(x, finer.shape[-2:]) + self.lateral(finer))
+        return joined
+
+
+class FCNHead(nn.Module):
+    """3x3 convolution, norm, ReLU, skips, dropout, 1x1 classifier.
+
+    (N, C, h, w) and as many earlier maps as there are skips, the coarsest first, give logits (N, K, s h, s w), h and w those of the
+    last of the maps.
+    """
+
+    def __init__(
+        self,
+        trunk: NetworkSpec,
+        channels: int,
+        num_classes: int,
+        width: int | None = None,
+        dropout: float | None = None,
+        *,
+        finer: Sequence[int] = (),
+        subpixels: int = 1,
+    ) -> None:
         super().__init__()
         trunk, width = _learning(trunk), width or max(1, channels // 4)
+        self.subpixels = subpixels
         self.layer = _layer(trunk, channels, width, 3)
+        self.skips = nn.ModuleList(Skip(trunk, each, width) for each in finer)
         self.dropout = nn.Dropout(_FCN_DROPOUT if dropout is None else dropout)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.classifier = nn.Conv2d(width, num_classes * subpixels**2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.dropout(self.layer(x)))
-        return logits
+    def forward(self, x: Tensor, *finer: Tensor) -> Tensor:
+        x = self.layer(x)
+        for skip, each in zip(self.skips, finer, strict=True):
+            x = skip(x, each)
+        logits: Tensor = self.classifier(self.dropout(x))
+        return logits if self.subpixels == 1 else functional.pixel_shuffle(logits, self.subpixels)
 
 
 class PooledBranch(nn.Module):
@@ -54,7 +92,7 @@ class PooledBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.layer(x.mean((2, 3), keepdim=True))
-        return functional.interpolate(pooled, x.shape[-2:], mode="bilinear", align_corners=False)
+        return resized(pooled, x.shape[-2:])
 
 
 class DilatedPyramid(nn.Module):
@@ -89,8 +127,14 @@ class DeepLabV3Head(nn.Module):
         return logits
 
 
-def build_head(spec: SegmenterSpec, channels: int) -> FCNHead | DeepLabV3Head:
-    """The spec's head for a map of `channels` channels."""
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps or logits (N, C, h, w) at another size: bilinear, corners' centres not aligned."""
+    return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+def build_head(spec: SegmenterSpec, channels: Sequence[int]) -> FCNHead | DeepLabV3Head:
+    """The spec's head for maps of so many channels: the trunk's last, then those of the skips, the coarsest first."""
+    last, *finer = channels
     if spec.head == "deeplabv3":
-        return DeepLabV3Head(spec, channels)
-    return FCNHead(spec.trunk, channels, spec.num_classes, spec.head_width, spec.head_dropout)
+        return DeepLabV3Head(spec, last)
+    return FCNHead(spec.trunk, last, spec.num_classes, spec.head_width, spec.head_dropout, finer=finer, subpixels=spec.subpixels)

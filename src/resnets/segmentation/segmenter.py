@@ -5,15 +5,14 @@ Legend: N batch, C channels, K classes (the background is class 0), H W height a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..networks import build
-from .heads import FCNHead, build_head
+from .heads import FCNHead, build_head, resized
 from .spec import SegmenterSpec
 from .zoo import get_segmenter_spec
 
@@ -33,13 +32,15 @@ class Segmenter(nn.Module):
         self.preprocessing: Any = None
         """What turns a picture into this segmenter's input, where a model file gave it; the spec says the same."""
         self.network = build(spec.trunk)
-        *_, before, last = self.network.feature_channels
-        self.maps = before, last
-        """Names of the trunk's maps that the auxiliary head and the head see."""
-        self.head = build_head(spec, self.network.feature_channels[last])
+        last, *earlier = reversed(self.network.feature_channels)
+        self.maps = last, *earlier[: spec.skips]
+        """Names of the trunk's maps that the head sees: the last, then those of its skips."""
+        self.auxiliary_map = earlier[0]
+        """Name of the one that the auxiliary head sees."""
+        self.head = build_head(spec, [self.network.feature_channels[name] for name in self.maps])
         self.auxiliary: FCNHead | None = None
         if spec.auxiliary:
-            self.auxiliary = FCNHead(spec.trunk, self.network.feature_channels[before], spec.num_classes)
+            self.auxiliary = FCNHead(spec.trunk, self.network.feature_channels[self.auxiliary_map], spec.num_classes)
 
     @property
     def parts(self) -> dict[str, tuple[nn.Module, ...]]:
@@ -55,16 +56,18 @@ class Segmenter(nn.Module):
         """
         self._check(images)
         maps = self.network.features(images)
-        size, (before, last) = images.shape[-2:], self.maps
-        outputs = {"out": _resized(self.head(maps[last]), size)}
+        outputs = {"out": self._out(maps, images)}
         if self.auxiliary is not None:
-            outputs["aux"] = _resized(self.auxiliary(maps[before]), size)
+            outputs["aux"] = resized(self.auxiliary(maps[self.auxiliary_map]), images.shape[-2:])
         return outputs
 
     def logits(self, images: Tensor) -> Tensor:
         """The head's logits (N, K, H, W) alone, which is what prediction and evaluation need."""
         self._check(images)
-        return _resized(self.head(self.network.features(images)[self.maps[1]]), images.shape[-2:])
+        return self._out(self.network.features(images), images)
+
+    def _out(self, maps: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        return resized(self.head(*(maps[name] for name in self.maps)), images.shape[-2:])
 
     def _check(self, images: Tensor) -> None:
         if self.training and self.spec.head == "deeplabv3" and self.network.spec.norm != "group" and images.shape[0] == 1:
@@ -75,10 +78,6 @@ class Segmenter(nn.Module):
 
     def extra_repr(self) -> str:
         return f"spec={self.spec!r}"
-
-
-def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    return functional.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
 
 
 def create_segmenter(

@@ -137,7 +137,8 @@ def _open_feed(
 ) -> SegmentationFeed:
 
     def loader(pictures: AnnotatedPictures, learns: bool) -> MaskLoader:
-        size = recipe.batch_size if learns else 1
+        # In evaluation each picture is a batch; the order is asked for this process's share alone, which needs a row for each process.
+        size = recipe.batch_size if learns else share.world
         return MaskLoader(
             pictures,
             spec.preprocessing,

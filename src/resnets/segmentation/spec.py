@@ -42,6 +42,11 @@ class SegmenterSpec(BaseModel):
     """Largest stride between the picture and the trunk's last map; stages that would go beyond it dilate (1706.05587 §3.1)."""
     auxiliary: bool = True
     """An FCN head on the map before the last stage's, whose loss helps the trunk to learn (PSPNet, 1612.01105 §3.3)."""
+    skips: Annotated[int, Field(ge=0)] = 0
+    """fcn: how many of the trunk's earlier maps join the last one on its way back to the picture's size, the coarsest first, as in
+    FCN-16s and FCN-8s (Long 2015 §4.2); sums of features as in 1612.03144 §3, not of logits."""
+    subpixels: Positive = 1
+    """fcn: the head gives each place of its finest map so many logits down and as many across for each class (1702.08502 §3.1)."""
     head_width: Positive | None = None
     """Channels inside the head; unset: a quarter of the trunk's for fcn, 256 for deeplabv3. The auxiliary head always has a quarter."""
     rates: tuple[Positive, ...] | None = None
@@ -71,6 +76,14 @@ class SegmenterSpec(BaseModel):
         if self.rates is not None and (self.head != "deeplabv3" or not self.rates):
             raise ValueError(
                 f"rates={self.rates} are those of head='deeplabv3', at least one; leave them unset for head={self.head!r}"
+            )
+        if self.head != "fcn" and (self.skips or self.subpixels > 1):
+            raise ValueError(
+                f"skips={self.skips} and subpixels={self.subpixels} are those of head='fcn'; leave them unset for head={self.head!r}"
+            )
+        if self.skips > len(trunk.blocks):
+            raise ValueError(
+                f"skips={self.skips}, but before its last map network={self.network!r} has {len(trunk.blocks)}; choose at most as many"
             )
         return self
 

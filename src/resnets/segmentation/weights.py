@@ -61,8 +61,12 @@ def segmenter_keys(spec: SegmenterSpec) -> dict[str, str]:
     """Our name -> torchvision's for every parameter and buffer of the spec's segmenter, in our state dict's order.
 
     Raises:
-        ValueError: torchvision has no such trunk.
+        ValueError: torchvision has no such trunk, or no such head.
     """
+    if spec.skips or spec.subpixels > 1:
+        raise ValueError(
+            f"torchvision's segmenters have no skips={spec.skips} and subpixels={spec.subpixels}; set skips=0 and subpixels=1"
+        )
     trunk = layout_keys("torchvision", spec.trunk)
     rows = _fcn_rows("head", "classifier") if spec.head == "fcn" else _deeplab_rows(len(spec.pyramid_rates))
     rename = renaming({**rows, **_fcn_rows("auxiliary", "aux_classifier")})
@@ -155,7 +159,9 @@ def load_pretrained_segmenter(spec: SegmenterSpec, weights: str | Path, *, keeps
             f"{path} holds no segmenter: it has no {classifier}, but {', '.join(list(state)[:3])}, ...; weights of a trunk alone are "
             "given as network_weights="
         )
-    theirs = spec.updated(num_classes=len(state[classifier]), auxiliary=any(key.startswith(extra) for key in state))
+    theirs = spec.updated(
+        num_classes=len(state[classifier]) // spec.subpixels**2, auxiliary=any(key.startswith(extra) for key in state)
+    )
     try:
         ours = convert_segmenter(state, spec=theirs, source=layout)
     except ValueError as error:

@@ -11,6 +11,8 @@ from .settings import EarlyStopping
 
 def judge(settings: EarlyStopping, position: Position, result: Result) -> None:
     """Takes one more evaluation into account. A value that is not a number is no improvement."""
+    if not settings.patience:
+        return  # nobody asks, and what a detector or a segmenter found has no such metric
     value = result.headline()[settings.metric]
     before = position.improved_to
     gain = math.inf if before is None else value - before if settings.metric == "top1" else before - value

@@ -1,0 +1,103 @@
+"""Two processes that train one detector or segmenter, and what each of them saw and ended with."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnets.training.run import RunDirectory
+from resnets.training.run_recipe import RunRecipe
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch", "resnets.training.run"])
+
+
+def train_in_two(
+    recipe: RunRecipe, folder: Path, *, interrupt_at: int | None = None, goes_on: bool = False
+) -> list[dict[str, Any]]:
+    """Carries out `recipe` in two processes as torchrun would start them, or goes on with its run.
+
+    Args:
+        folder: for what the processes leave here.
+        interrupt_at: step behind which the second process gets SIGINT, as from an operator who stops one of them.
+
+    Returns:
+        For each process, in rank order: `weights` (before the last evaluation), `indices` (of each step's pictures), `evaluated` (places
+        of the pictures in evaluations), `events` (what its listeners heard) and `interrupted`.
+    """
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = str(place.getsockname()[1])
+    started = []
+    for rank in range(2):
+        environment = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "WORLD_SIZE": "2",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+        }
+        process = CONTEXT.Process(target=_work, args=(recipe, environment, folder, interrupt_at, goes_on), daemon=True)
+        process.start()
+        started.append(process)
+    for process in started:
+        process.join(240)
+    assert [process.exitcode for process in started] == [0, 0]
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def events(run: Path, kind: str) -> list[dict[str, Any]]:
+    """The logged lines of a kind."""
+    return [event for event in RunDirectory(run).events() if event["event"] == kind]
+
+
+def _work(recipe: RunRecipe, environment: dict[str, str], folder: Path, interrupt_at: int | None, goes_on: bool) -> None:
+    os.environ.update(environment)
+    import signal
+
+    from resnets.training import run
+    from resnets.training.loop import Interrupted
+
+    torch.set_num_threads(1)
+    rank = int(environment["RANK"])
+    seen: dict[str, Any] = {"weights": {}, "indices": [], "evaluated": [], "events": [], "interrupted": False}
+    open_session = run.open_session
+
+    def watched(*arguments: Any) -> Any:
+        session = open_session(*arguments)
+        inputs, evaluate, in_order = session.inputs, session.evaluate, session.feed.evaluation.in_order
+
+        def noted_inputs(batch: Any) -> Any:
+            seen["indices"].append(batch.indices.tolist())
+            if len(seen["indices"]) == interrupt_at and rank == 1:
+                signal.raise_signal(signal.SIGINT)
+            return inputs(batch)
+
+        def noted_in_order() -> Any:
+            for row in in_order():
+                seen["evaluated"] += [row[-1]] if isinstance(row[-1], int) else row[-1]
+                yield row
+
+        def noted_evaluate(watcher: Any = None) -> Any:
+            seen["weights"] = {name: value.clone() for name, value in session.network.state_dict().items()}
+            return evaluate(watcher)
+
+        session.inputs, session.evaluate, session.feed.evaluation.in_order = noted_inputs, noted_evaluate, noted_in_order
+        return session
+
+    run.open_session = watched
+    try:
+        if goes_on:
+            assert recipe.output is not None
+            run.resume(recipe.output, [seen["events"].append], type(recipe))
+        else:
+            run.train(recipe, [seen["events"].append])
+    except Interrupted:
+        seen["interrupted"] = True
+    torch.save(seen, folder / f"{rank}.pt")
