@@ -1,23 +1,35 @@
-"""Detection and training steps of our detectors against torchvision's, interleaved in one process.
+"""Detection and training steps of our detectors against torchvision's, interleaved in one process, and what a large one needs in memory.
 
     python benchmarks/detection.py                                       # results/detection-cpu.json, or -gpu
-    python benchmarks/detection.py --detectors resnet50-c4 --rounds 3 --min-size 320 --max-size 544
+    python benchmarks/detection.py --rows resnet50-c4:train --rounds 5 --min-size 320 --max-size 544
+    python benchmarks/detection.py --rows resnet101-c4:memory
+
+Every row is written as soon as it is measured, into the record that is there, in place of an older row of the same name; each carries its
+own settings, command and date, so that a record can be made in several goes.
 
 Both sides get the same weights, pictures, settings, memory layout, precision and threads, and before anything is timed it is checked that
 they find the same boxes and have the same losses. The peer of the pyramid is torchvision's resnet50 with FPN and frozen norms; layout c4
 torchvision does not have, so that its FasterRCNN is put together here on its resnet50, whose layer4 is the box head. A round times each side
 once, and the sides take turns at beginning; the ratio of a round is the peer's time over ours, and the record holds them all.
+
+Memory is the greatest resident size of a process of its own that makes one detector, by name and as it comes, and then one prediction or one
+training step on a picture of 600 x 800 pixels.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import datetime
+import json
+import resource
+import shlex
 import statistics
+import subprocess
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from resnets.training.environment import describe_environment, keep_large_buffers
@@ -26,7 +38,7 @@ keep_large_buffers()
 
 import torch
 import torchvision
-from records import write_record
+from records import RESULTS, read_record, write_record
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.detection import FasterRCNN
@@ -35,6 +47,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
+from resnets.detection import create_detector
 from resnets.detection.detector import Detector
 from resnets.detection.spec import DetectorSpec
 from resnets.detection.torchvision_weights import from_torchvision
@@ -108,6 +121,10 @@ DETECTORS: dict[str, Callable[[argparse.Namespace], tuple[Detector, nn.Module]]]
     "resnet50-fpn": pyramid,
     "resnet50-c4": last_stage,
 }
+
+ROWS = [*(f"{name}:{kind}" for name in DETECTORS for kind in ("predict", "train")), "resnet101-c4:memory"]
+MEMORY_SIZE = (600, 800)
+"""Height and width in pixels: the shorter side of He 2015, Appendix A."""
 
 
 def randomized(peer: nn.Module) -> nn.Module:
@@ -187,8 +204,8 @@ def timed(work: Callable[[], None], device: str) -> float:
     return time.perf_counter() - started
 
 
-def measure(name: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One row of the record."""
+def speed(name: str, kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The times of both sides."""
     ours, peer = (module.to(options.device, memory_format=torch.channels_last) for module in DETECTORS[name](options))
     images, targets = scenes(options)
     boxes = check(ours, peer, images, targets)
@@ -201,24 +218,64 @@ def measure(name: str, kind: str, options: argparse.Namespace) -> dict[str, Any]
         for side in list(jobs) if turn % 2 == 0 else list(jobs)[::-1]:
             seconds[side].append(timed(jobs[side], options.device))
     ratios = [theirs / mine for theirs, mine in zip(seconds["torchvision"], seconds["ours"], strict=True)]
-    row = {
-        "detector": name,
-        "mode": kind,
+    return {
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
         "images_per_second": options.batch / statistics.median(seconds["ours"]),
         "boxes_found": boxes,
         "seconds": seconds,
+        "settings": {
+            key: vars(options)[key] for key in ("precision", "batch", "min_size", "max_size", "rounds", "warm_up", "device")
+        },
     }
-    print({key: row[key] for key in ("detector", "mode", "ratio", "ratio_min", "ratio_max")}, file=sys.stderr, flush=True)
-    return row
+
+
+def memory(name: str) -> dict[str, Any]:
+    """Greatest resident sizes, each of a fresh process: after the imports, of a prediction, and of a training step."""
+    peaks = {}
+    for kind in ("imports", "predict", "train"):
+        command = [sys.executable, __file__, "--peak", name, kind]
+        peaks[kind] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return {"peak_memory_bytes": peaks, "settings": {"batch": 1, "height": MEMORY_SIZE[0], "width": MEMORY_SIZE[1]}}
+
+
+def peak(name: str, kind: str) -> int:
+    """The greatest resident size in bytes of this process after the work."""
+    if kind != "imports":
+        torch.manual_seed(0)
+        detector, generator = create_detector(name), torch.Generator().manual_seed(1)
+        target = {"boxes": torch.tensor([[100.0, 100, 400, 500], [300, 50, 700, 300]]), "labels": torch.tensor([1, 2])}
+        job(detector, [torch.rand(3, *MEMORY_SIZE, generator=generator)], [target], kind, "fp32")()
+    status = Path("/proc/self/status")
+    if status.exists():  # a process's own, where getrusage also counts what its parent had when it began
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One row of the record."""
+    name, _, kind = row.partition(":")
+    found = memory(name) if kind == "memory" else speed(name, kind, options)
+    said = {key: value for key, value in found.items() if key not in ("seconds", "settings")}
+    print({"row": row, **said}, file=sys.stderr, flush=True)
+    return {
+        "row": row, "detector": name, "mode": kind, **found,
+        "command": shlex.join(["python", *sys.argv]), "date": datetime.date.today().isoformat(),
+    }  # fmt: skip
+
+
+def merged(record: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the record with this one in its place."""
+    before = read_record(record)["rows"] if (RESULTS / f"{record}.json").exists() else []
+    rows = {each["row"]: each for each in (*before, row)}
+    return [rows[name] for name in ROWS if name in rows]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detectors", nargs="*", default=list(DETECTORS), choices=list(DETECTORS))
-    parser.add_argument("--kinds", nargs="*", default=["predict", "train"], choices=["predict", "train"])
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--min-size", type=int, default=480, help="shorter side of the pictures")
@@ -226,17 +283,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peak", nargs=2, metavar=("DETECTOR", "KIND"), help="print what one fresh process needs, in bytes")
     options = parser.parse_args()
-    rows = [measure(name, kind, options) for name, kind in itertools.product(options.detectors, options.kinds)]
-    keys = ("precision", "batch", "min_size", "max_size", "rounds", "warm_up", "device")
-    record = {
-        "about": "ratio: median over rounds of torchvision's time divided by ours, with the smallest and largest; above 1 ours is faster",
-        "settings": {key: vars(options)[key] for key in keys},
-        "peers": {"torchvision": torchvision.__version__},
-        "rows": rows,
-    }
+    if options.peak:
+        print(peak(*options.peak))
+        return
     on_gpu = options.device.startswith("cuda") and describe_environment()["gpu"] is not None
-    print(write_record(f"detection-{'gpu' if on_gpu else 'cpu'}", record))
+    record = f"detection-{'gpu' if on_gpu else 'cpu'}"
+    about = (
+        "ratio: median over rounds of torchvision's time divided by ours, with the smallest and largest; above 1 ours is faster. "
+        "peak_memory_bytes: greatest resident size of a fresh process"
+    )
+    for name in options.rows:
+        row = measure(name, options)
+        peers = {"torchvision": torchvision.__version__}
+        print(write_record(record, {"about": about, "peers": peers, "rows": merged(record, row)}))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ class FrozenBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.epsilon).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return x * scale.to(x.dtype).view(self.shape) + shift.to(x.dtype).view(self.shape)
+        # One pass over the map, which backward does not need: batch_norm would keep it.
+        return torch.addcmul(shift.to(x.dtype).view(self.shape), x, scale.to(x.dtype).view(self.shape))
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.epsilon}"
