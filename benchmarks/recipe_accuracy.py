@@ -4,6 +4,7 @@
     python benchmarks/recipe_accuracy.py cifar10-he2015 --device cuda --seeds 0 1 2 3 4
     python benchmarks/recipe_accuracy.py imagenet-a3 --data-folder FOLDER --device cuda --seeds 0
     python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0               # detectors and segmenters likewise
+    python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0 --testing="--flip --box-refinement"    # and with additions in testing
     python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0
 
 The record is results/recipe-NAME-cpu.json (or -gpu); the test set is looked at once a run, at its end.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -37,19 +39,34 @@ SCORES = {
 KEPT = ("num_images", "training_seconds", "images_per_second", "seconds_per_image")
 
 
-def run(recipe: RunRecipe, seed: int, options: list[str]) -> dict[str, Any]:
-    """One whole run, evaluated behind its last step alone."""
+def run(recipe: RunRecipe, seed: int, options: list[str], testing: str) -> dict[str, Any]:
+    """One whole run, evaluated behind its last step alone, and once more with `testing`'s options where there are any."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "resnets", *recipe.command.split(), recipe.name, "--seed", str(seed)]
-        command += ["--evaluation.every", "0", *options]
-        command += ["--no-report", "--output", str(Path(folder) / "run"), "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed with status {done.returncode}")
-        values = json.loads(done.stdout.splitlines()[-1])
+        output = str(Path(folder) / "run")
+        values = said([*recipe.command.split(), recipe.name, "--seed", str(seed), "--evaluation.every", "0", *options, "--no-report",
+                       "--output", output])  # fmt: skip
+        made = {"seed": seed, **scores(recipe, values)}
+        if testing:
+            evaluate = [*recipe.command.split()[:-1], "evaluate", output, *shlex.split(testing)]
+            made["with_additions_in_testing"] = {"options": testing, **scores(recipe, said(evaluate))}
+    return made
+
+
+def said(arguments: list[str]) -> dict[str, Any]:
+    """What the command with these arguments says at its end."""
+    command = [sys.executable, "-m", "resnets", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with status {done.returncode}")
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return values
+
+
+def scores(recipe: RunRecipe, values: dict[str, Any]) -> dict[str, Any]:
+    """Of what a command said: what the network is judged by, and what it took."""
     kept = [*SCORES[recipe.command], *(key for key in KEPT if key in values)]
     per_class = {} if recipe.command == "train" else {"per_class": values["per_class"]}
-    return {"seed": seed, **{key: values[key] for key in kept}, **per_class}
+    return {**{key: values[key] for key in kept}, **per_class}
 
 
 def main() -> None:
@@ -58,10 +75,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-folder")
+    parser.add_argument("--testing", default="", help="options of `evaluate` with which each run is evaluated once more")
     options = parser.parse_args()
     recipe = RECIPES[options.recipe]
     folder = ["--data-folder", options.data_folder] if options.data_folder else []
-    runs = [run(recipe, seed, ["--device", options.device, *folder]) for seed in options.seeds]
+    runs = [run(recipe, seed, ["--device", options.device, *folder], options.testing) for seed in options.seeds]
     path = write_record(
         f"recipe-{recipe.name}-{'cpu' if options.device == 'cpu' else 'gpu'}",
         {

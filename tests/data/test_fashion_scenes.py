@@ -209,7 +209,7 @@ def test_the_set_is_made_where_there_is_none(good: Path, reports: list[str], mon
     assert not fashion_scenes.default_folder().exists()
     reports.clear()
     assert len(open_annotated("fashion-scenes", "train", good, reports.append)) == 6
-    assert reports == [f"fashion-scenes is made once, in {fashion_scenes.default_folder()}; it takes a minute"]
+    assert reports == [f"fashion-scenes is made once, in {fashion_scenes.default_folder()}; it takes two minutes"]
     assert len(open_annotated("fashion-scenes", "val", good, reports.append)) == 4
     assert len(reports) == 1
 

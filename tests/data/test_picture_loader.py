@@ -1,5 +1,6 @@
 """Loading pictures: the same batches however they are made, and training goes on beside bad files and dying workers."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -214,7 +215,8 @@ def killing(batches: Iterator[Batch], making: ProcessMaking, times: int) -> Iter
         if number < times:
             process = making._workers[number % 2].process
             assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # dead since the batch before, and not replaced yet
+                os.kill(process.pid, signal.SIGKILL)
             process.join()
         yield batch
 

@@ -36,7 +36,7 @@ class MakeOptions:
     """The data set: fashion-scenes."""
     output: Path | None = None
     """Folder for it, which must not be there yet; unset: fashion-scenes in the folder of data sets, where training looks for it."""
-    train: int = 12_000
+    train: int = 16_000
     """Scenes to learn from, with garments of Fashion-MNIST's training pictures."""
     val: int = 500
     """Scenes to evaluate on, with garments of its test pictures."""
@@ -44,7 +44,7 @@ class MakeOptions:
     """Other numbers give other scenes."""
     size: int = 192
     """Pixels of the longest side that a scene can have; each side is 5/6 of it at least."""
-    smallest: int = 40
+    smallest: int = 48
     """Pixels of the longer side of the smallest garments."""
     largest: int = 96
     """Pixels of the longer side of the largest garments."""

@@ -17,13 +17,13 @@ FASHION_SCENES_C4 = DetectionRecipe(
     name="fashion-scenes-c4",
     data="fashion-scenes",
     detector=(
-        "cifar-resnet8-c4:stem_stride=2,stem_width=32,width=[32,64,128],blocks=[2,2,1],strides=[2,2,2],min_size=176,max_size=256,"
-        "anchor_sizes=[[24,48,96]],rpn_width=64,rpn_ignore_outside=False,rpn_batch=64,rpn_pre_nms_train=400,rpn_post_nms_train=150,"
+        "cifar-resnet8-c4:stem_stride=2,stem_width=32,width=[32,64,128],blocks=[2,2,1],strides=[2,2,2],min_size=160,max_size=256,"
+        "size_divisible=8,anchor_sizes=[[24,44,88]],rpn_width=64,rpn_ignore_outside=False,rpn_batch=64,rpn_pre_nms_train=400,rpn_post_nms_train=150,"
         "rpn_pre_nms_test=300,rpn_post_nms_test=60,roi_pooling=align,roi_size=7,box_batch=32,box_positive_share=0.5"
     ),
     batch_size=4,
-    epochs=6,
-    max_steps=8_500,
+    epochs=3,
+    max_steps=10_500,
     optimizer=Optimizer(name="muon", learning_rate=0.05, sgd_learning_rate=0.05, weight_decay=1e-3),
     schedule=Schedule(kind="linear", warmup=0.02),
     evaluation=Evaluating(every=2, batch_size=8),

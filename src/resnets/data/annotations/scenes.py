@@ -27,7 +27,7 @@ class SceneSettings(BaseModel):
 
     size: int = Field(192, ge=32, le=2048)
     """Pixels of the longest side that a scene can have; each side is 5/6 of it at least."""
-    smallest: int = Field(40, ge=8)
+    smallest: int = Field(48, ge=8)
     """Pixels of the longer side of the smallest garments."""
     largest: int = Field(96, ge=8)
     """Pixels of the longer side of the largest garments; sizes between are alike in number on a logarithmic scale."""
@@ -35,7 +35,7 @@ class SceneSettings(BaseModel):
     """Garments of a scene at most; each number from 1 is as frequent."""
     empty: float = Field(0.02, ge=0, lt=1)
     """Share of the scenes that have none."""
-    visible: float = Field(0.8, gt=0, le=1)
+    visible: float = Field(0.85, gt=0, le=1)
     """Share of every garment that others leave to be seen, at least."""
 
     @model_validator(mode="after")
@@ -131,9 +131,9 @@ def _placed(
 
 
 def _paint(part: Texture, grey: NDArray[np.uint8], cover: NDArray[np.uint8], random: Numbers) -> None:
-    """Lays a tinted garment on a part of the picture, with a soft edge."""
-    tint = random.colour(0.3, 1.0)
+    """Lays a slightly tinted garment on a part of the picture, with a soft edge; its own levels are what tells a coat from a shirt."""
+    tint = random.colour(0.75, 1.0)
     tint = tint / tint.max()
-    dark, bright = random.uniform(10, 50), random.uniform(170, 255)
+    dark, bright = random.uniform(0, 20), random.uniform(225, 255)
     cloth = np.float32(dark) + grey[..., None].astype(np.float32) * (tint * np.float32((bright - dark) / 255))
     part += (cloth - part) * (cover[..., None].astype(np.float32) / np.float32(255))
