@@ -165,6 +165,46 @@ def scenes_text(words: Words) -> str:
     return "\n".join(sentences)
 
 
+def shipping_text(words: Words) -> str:
+    """How fast networks predict and train beside the peers' engines, and what less precision costs, as far as it was measured."""
+    parts = []
+    if (RESULTS / "shipping-cpu.json").is_file():
+        record = read_record("shipping-cpu")
+        networks = record["networks"]
+        batches = sorted({row["batch"] for made in networks.values() for row in made["summary"] if row["mode"] == "predict"})
+        lines = [words["shipping columns"].format(batches=" | ".join(words["batch"].format(batch=each) for each in batches))]
+        lines.append("|---|---|" + "---|" * len(batches))
+        for name, made in networks.items():
+            for mode, precision in dict.fromkeys((row["mode"], row["precision"]) for row in made["summary"]):
+                rows = [row for row in made["summary"] if (row["mode"], row["precision"]) == (mode, precision)]
+                cells = [_shipped(row, words) for row in sorted(rows, key=lambda row: row["batch"])]
+                lines.append(f"| {name} | {words[mode]}, {precision} | {' | '.join(cells)} |")
+        processor = record["environment"]["processor"]
+        threads = next(iter(networks.values()))["threads"]
+        parts.append(words["shipping"].format(processor=processor, threads=threads) + "\n\n" + "\n".join(lines))
+    if (RESULTS / "quantization-cpu.json").is_file():
+        record = read_record("quantization-cpu")
+        rows = [row for row in record["rows"][1:] if not row["engine"].startswith("torch")]
+        engines = [
+            words["engine's drop"].format(
+                engine=row["engine"], precision=row["precision"], top1=100 * row["top1"], same=100 * row["top1_agreement"]
+            )
+            for row in rows
+        ]
+        parts.append(
+            words["quantization"].format(
+                images=record["num_images"], top1=100 * record["rows"][0]["top1"], engines=words["semicolon"].join(engines)
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _shipped(row: dict[str, Any], words: Words) -> str:
+    peer = row["ratio_to_fastest_peer"]
+    beside = words["shipped"].format(pace=row["images_per_second"], eager=row["ratio_to_torchvision_eager_fp32"])
+    return beside if peer is None else beside + words["shipped beside"].format(ratio=peer, peer=row["fastest_peer"])
+
+
 SECTIONS: dict[str, Callable[[Words], str]] = {
     "results": training_table,
     "loading": loading_table,
@@ -173,6 +213,7 @@ SECTIONS: dict[str, Callable[[Words], str]] = {
     "networks": networks_sentence,
     "scenes": scenes_text,
     "studies": studies_table,
+    "shipping": shipping_text,
 }
 """By the name in the comments that enclose each part of the READMEs."""
 

@@ -4,28 +4,39 @@
     python benchmarks/shipping.py --networks resnet18 --rounds 2 --seconds 0.5 --no-compile --output FILE    # a quick look
     python benchmarks/shipping.py --model runs/own --quantized int8.xml        # a trained model, and its INT8 file
 
-For resnet18, resnet50 and resnext50-32x4d at 224 pixels: `resnets benchmark` at batch 1 and 16 in fp32 and bf16, and the training step.
+For resnet18, resnet50 and resnext50-32x4d at 224 pixels: `resnets benchmark` at batch 1 and 16 in fp32, bf16 and int8, and the training
+step. What bf16 and int8 cost in accuracy says benchmarks/quantization.py.
 The pictures on which the engines' answers are compared are real ones: test pictures of Fashion-MNIST, scaled to 224 pixels. Networks by
 name have fresh weights, whose norms have the statistics of these pictures.
 
-The record has every row, and a summary: our default path, as `open_engine` chooses it, against the fastest of the peers' engines in the
-same precision, and against torchvision's module as it comes.
+The record has every row, and a summary: our default path, as `open_engine` chooses it (in int8 OpenVINO), against the fastest of the
+peers' engines in the same precision, against torchvision's module as it comes, and against ourselves in fp32; for training steps our module
+as `resnets train` runs it. Each network's rows are written when they are done, in the place of what the record had of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
+import shlex
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from records import write_record
+from records import RESULTS, write_record
 
 NETWORKS = ("resnet18", "resnet50", "resnext50-32x4d")
 BATCHES = (1, 16)
 PICTURES = 64
+ABOUT = (
+    "by network, the rows of `resnets benchmark` and a summary of them: images/s of our default engine over the fastest peer's in the same "
+    "precision, over torchvision's module as it comes, eager and in fp32, and over ours in fp32; medians over the rounds of one interleaved "
+    f"run. top1_agreement is with torchvision's module, on {PICTURES} test pictures of Fashion-MNIST, of networks that never learned. A "
+    "training step of one picture is left out: its batch is at least 2"
+)
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -40,43 +51,38 @@ def write_pictures(folder: Path, count: int) -> None:
 
 
 def summary(rows: list[dict[str, Any]], defaults: dict[str, str]) -> list[dict[str, Any]]:
-    """Our default path beside the fastest peer of the same network, precision and batch.
+    """Ours beside the fastest peer of the same network, mode, precision and batch.
 
     Args:
-        defaults: the runtime that `open_engine` chooses, by precision.
+        defaults: by precision, the runtime in which networks predict unless told.
     """
     made = []
-    for network, precision, batch in dict.fromkeys(
-        (row["network"], row["precision"], row["batch"]) for row in rows if row["mode"] == "predict"
-    ):
-        alike = {
-            row["engine"]: row
-            for row in rows
-            if (row["network"], row["precision"], row["batch"], row["mode"]) == (network, precision, batch, "predict")
-        }
-        runtime = defaults.get(precision)
+    keys = ("network", "mode", "precision", "batch")
+    for place in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        _, mode, precision, batch = place
+        alike = {row["engine"]: row for row in rows if tuple(row[key] for key in keys) == place}
+        runtime = defaults.get(precision, "torch") if mode == "predict" else "torch"
         ours = alike.get("resnets" if runtime == "torch" else f"resnets-{runtime}")
         peers = {engine: row["images_per_second"] for engine, row in alike.items() if not engine.startswith("resnets")}
         if ours is None:
             continue
         best = max(peers, key=peers.__getitem__, default=None)
-        baseline = next(row for row in rows if (row["network"], row["engine"], row["batch"]) == (network, "torchvision", batch))
+        full = next((each for each in made if each["precision"] == "fp32" and (each["mode"], each["batch"]) == (mode, batch)), None)
         made.append(
             {
-                "network": network,
-                "precision": precision,
-                "batch": batch,
+                **dict(zip(keys, place, strict=True)),
                 "ours": ours["engine"],
                 "images_per_second": ours["images_per_second"],
                 "ratio_to_torchvision_eager_fp32": ours["ratio_to_baseline"],
+                "ratio_to_ours_fp32": None if full is None else ratio(ours, full["row"]),
                 "fastest_peer": best,
                 "ratio_to_fastest_peer": None if best is None else ratio(ours, alike[best]),
                 "top1_agreement": ours["top1_agreement"],
                 "share_of_limit": ours["share_of_limit"],
-                "memory_share": ours["peak_memory_bytes"] / baseline["peak_memory_bytes"],
+                "row": ours,
             }
         )
-    return made
+    return [{key: value for key, value in each.items() if key != "row"} for each in made]
 
 
 def ratio(ours: dict[str, Any], peer: dict[str, Any]) -> float:
@@ -108,42 +114,40 @@ def main() -> None:
     from resnets.deployment.benchmark_rounds import Request
     from resnets.deployment.choice import choose_engine
 
-    rows: list[dict[str, Any]] = []
-    made: list[dict[str, Any]] = []
-    runs = {}
-    with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), PICTURES)
+    output = options.output
+    record, folder = (output.stem, output.parent) if output else ("shipping-cpu", RESULTS)
+    with tempfile.TemporaryDirectory() as pictures:
+        write_pictures(Path(pictures), PICTURES)
         for name in [*options.networks, *([str(options.model)] if options.model else [])]:
             subject, fresh = subject_of(name, options.size)
             request = Request(
                 modes=("predict",) if options.no_train else ("predict", "train"),
+                precisions=("fp32", "bf16", "int8"),
                 batches=tuple(options.batches),
                 seconds=options.seconds,
                 rounds=options.rounds,
                 threads=options.threads,
                 compiled=not options.no_compile,
                 quantized=tuple(options.quantized) if options.model and name == str(options.model) else (),
-                pictures=(Path(folder),),
+                pictures=(Path(pictures),),
             )
             about, result = benchmark(subject, request, fresh=fresh, listen=lambda message: print(message, file=sys.stderr))
-            runs[name] = {**about, "notes": list(result.notes)}
-            rows += result.rows
-            defaults = {
+            defaults: dict[str, str] = {
                 precision: choose_engine(subject.network.spec, torch.device("cpu"), precision).engine
                 for precision in ("fp32", "bf16")
             }
-            made += summary(list(result.rows), {**defaults, "int8": "openvino"})
-    record = {
-        "about": "summary: images/s of our default engine over the fastest peer's in the same precision, and over torchvision's module as it "
-        "comes, eager and in fp32; medians over rounds of one interleaved run. top1_agreement is with that module, on "
-        f"{PICTURES} test pictures of Fashion-MNIST scaled to {options.size} pixels. A training step of one picture is left out: its batch "
-        "is at least 2",
-        "runs": runs,
-        "summary": made,
-        "rows": rows,
-    }
-    output = options.output
-    print(write_record(output.stem if output else "shipping-cpu", record, folder=output.parent if output else None))
+            rows = list(result.rows)
+            done = {
+                "command": shlex.join(["python", *sys.argv]),
+                "date": datetime.date.today().isoformat(),
+                **about,
+                "notes": list(result.notes),
+                "summary": summary(rows, {**defaults, "int8": "openvino"}),
+                "rows": rows,
+            }
+            before = json.loads((folder / f"{record}.json").read_text())["networks"] if (folder / f"{record}.json").exists() else {}
+            networks = {**before, subject.name: done}
+            print(write_record(record, {"about": ABOUT, "networks": networks}, folder=folder))
 
 
 if __name__ == "__main__":

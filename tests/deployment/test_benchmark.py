@@ -122,6 +122,21 @@ def test_what_is_missing_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) 
     assert left_out == ["onnxruntime is measured on CPUs only"]
 
 
+def test_int8_is_a_precision_of_the_runtimes_that_compute_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    taking_part, _ = contestants(("predict", "train"), ("int8",), AGAINST, {"torchvision": "a"})
+    assert [(c.engine, c.mode, c.precision) for c in taking_part] == [
+        ("torchvision", "predict", "fp32"),
+        ("torchvision", "train", "fp32"),
+        ("resnets-onnxruntime", "predict", "int8"),
+        ("resnets-openvino", "predict", "int8"),
+    ]
+    monkeypatch.setattr(benchmark_contestants, "find_spec", lambda name: None if name == "nncf" else object())
+    taking_part, left_out = contestants(("predict",), ("fp32", "int8"), AGAINST, {})
+    assert [c.engine for c in taking_part if c.precision == "int8"] == ["resnets-onnxruntime"]
+    assert "resnets-openvino" in [c.engine for c in taking_part]
+    assert any("nncf, which is not installed" in note for note in left_out)
+
+
 def test_quantized_files_by_their_ending(tmp_path: Path) -> None:
     taking_part, _ = contestants(("predict",), ("fp32",), (), {}, compiled=False, quantized=[tmp_path / "a.xml"])
     assert (taking_part[-1].engine, taking_part[-1].precision) == ("resnets-openvino", "int8")

@@ -21,7 +21,7 @@ from resnets.deployment.engine import Engine, EngineModule, TorchEngine
 from resnets.deployment.engines import open_engine
 from resnets.deployment.models import open_network
 from resnets.deployment.names import ENDINGS
-from resnets.deployment.quantization import QuantizationFailure, Quantized, QuantizedFormat, quantize_model
+from resnets.deployment.quantization import QuantizationFailure, Quantized, QuantizedFormat, quantize_model, quantize_unmeasured
 from resnets.deployment.quantization_blame import layers_of, quantized_weight, rank_layers
 from resnets.deployment.quantization_data import QuantizationData, open_quantization_data
 from resnets.deployment.quantization_graph import Convolutions, Form, Operation, kept_in_float, prepared
@@ -68,6 +68,22 @@ def made(
         return done[format]
 
     return get
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_for_speed_alone_all_layers_are_integers(
+    format: QuantizedFormat, model: tuple[Network, Description], data: QuantizationData, tmp_path: Path
+) -> None:
+    need(format)
+    network, _ = model
+    path = tmp_path / f"fast{ENDINGS[format]}"
+    quantize_unmeasured(network, path, data.calibration, format=format)
+    assert not list(tmp_path.glob("*.json"))  # nothing was measured, and so nothing is said
+    made = open_engine(path)
+    assert made.precision == "int8"
+    found = made.logits(data.calibration)
+    expected = open_engine(network, engine="torch").logits(data.calibration)
+    assert 0.001 < (found - expected).std() / expected.std() < 0.2
 
 
 def damaged(network: Network, unit: str = "conv4_x.0.residual") -> tuple[Network, str]:

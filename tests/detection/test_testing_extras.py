@@ -236,3 +236,11 @@ def test_pictures_without_a_proposal_have_no_detections(images: list[Tensor]) ->
         assert not any(map(len, detector.propose(detector.maps(detector.prepare(images).images), [(96, 128), (137, 96)])))
         options = TestTime(box_refinement=True, voting_iou=0.5, flip=True, sizes=(64, 128))
         assert [len(found["boxes"]) for found in detect(detector, images, options)] == [0, 0]
+
+
+def test_what_a_detector_and_a_command_ask_for_comes_together() -> None:
+    own = TestTime(flip=True, voting_iou=0.5, sizes=(144, 160))
+    assert own.with_more(TestTime()) == own
+    assert TestTime().with_more(own) == own
+    asked = own.with_more(TestTime(box_refinement=True, voting_iou=0.6, sizes=(96,)))
+    assert asked == TestTime(box_refinement=True, voting_iou=0.6, flip=True, sizes=(96,))

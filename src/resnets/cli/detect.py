@@ -89,9 +89,8 @@ def _evaluate(arguments: list[str]) -> int:
     name = options.data or trained_with.get("data")
     if name is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
-    detector.testing = TestTime(
-        box_refinement=options.box_refinement, voting_iou=options.voting_iou, flip=options.flip, sizes=options.sizes
-    )
+    asked = TestTime(box_refinement=options.box_refinement, voting_iou=options.voting_iou, flip=options.flip, sizes=options.sizes)
+    detector.testing = detector.testing.with_more(asked)
     report = messages().print
     pictures = open_annotated(name, options.split, options.data_folder, report)
     if pictures.classes != classes:

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from ..training.environment import describe_environment, installed_version
-from .benchmark_contestants import EXPORTED, Contestant, contestants
+from .benchmark_contestants import EXPORTED, QUANTIZED, Contestant, contestants
 from .benchmark_files import Subject, benchmark_pictures, preprocessing_of, write_peer_onnx, write_subject
 from .benchmark_roofline import DTYPES, MachineRates, measure_rates, work_of
 from .benchmark_rounds import Agreement, Request, Rounds, Row
 from .export import export_model
+from .quantization import quantize_unmeasured
 
 PICTURES = 32
 """Whose logits are compared."""
@@ -101,7 +104,7 @@ def benchmark(
         listen("weights and pictures for every engine")
         write_subject(subject, pictures, folder, fresh=fresh)
         listen("exported files")
-        taking_part = _exported(subject, folder, taking_part, notes)
+        taking_part = _exported(subject, pictures, folder, taking_part, notes)
         rounds = Rounds(subject, request, folder, listen)
         stack.callback(rounds.close)
         rows = rounds.measured(taking_part, measure)
@@ -115,18 +118,25 @@ def benchmark(
     return describe_run(request, best), Result(tuple(described), tuple(notes))
 
 
-def _exported(subject: Subject, folder: Path, taking_part: list[Contestant], notes: list[str]) -> list[Contestant]:
+def _exported(
+    subject: Subject, pictures: Tensor, folder: Path, taking_part: list[Contestant], notes: list[str]
+) -> list[Contestant]:
     """Writes the files of those contestants that run exported networks, and gives back all but those for which it did not work."""
     formats: dict[str, Literal["onnx", "openvino"]] = {"onnxruntime": "onnx", "openvino": "openvino"}
-    writers: dict[tuple[str, str], Callable[[], object]] = {
-        ("resnets", runtime): functools.partial(export_model, subject.network, folder / EXPORTED[runtime], format=format)
-        for runtime, format in formats.items()
-    }
     peer = functools.cache(lambda: write_peer_onnx(subject, folder))
-    writers |= {("torchvision", runtime): peer for runtime in formats}
+    writers: dict[tuple[str, str, str], Callable[[], object]] = {}
+    for runtime, format in formats.items():
+        plain, integer = folder / EXPORTED[runtime], folder / QUANTIZED[runtime]
+        writers |= {
+            ("resnets", runtime, ""): functools.partial(export_model, subject.network, plain, format=format),
+            ("resnets", runtime, integer.name): functools.partial(
+                quantize_unmeasured, subject.network, integer, pictures, format=format
+            ),
+            ("torchvision", runtime, ""): peer,
+        }
     failed = set()
     for place, write in writers.items():
-        if not any((contestant.package, contestant.runtime, contestant.file) == (*place, "") for contestant in taking_part):
+        if not any(_place(contestant) == place for contestant in taking_part):
             continue
         try:
             with redirected():
@@ -134,8 +144,14 @@ def _exported(subject: Subject, folder: Path, taking_part: list[Contestant], not
         except Exception as error:  # the exporters raise what they like; the others go on
             failed.add(place)
             said = str(error).strip().splitlines()
-            notes.append(f"{place[0]}'s network cannot be exported for {place[1]}: {said[0] if said else type(error).__name__}")
-    return [contestant for contestant in taking_part if contestant.file or (contestant.package, contestant.runtime) not in failed]
+            form = "quantized" if place[2] else "exported"
+            notes.append(f"{place[0]}'s network cannot be {form} for {place[1]}: {said[0] if said else type(error).__name__}")
+    return [contestant for contestant in taking_part if _place(contestant) not in failed]
+
+
+def _place(contestant: Contestant) -> tuple[str, str, str]:
+    """What its file is made from and for."""
+    return contestant.package, contestant.runtime, contestant.file
 
 
 @contextmanager

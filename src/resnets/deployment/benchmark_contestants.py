@@ -19,6 +19,8 @@ MODEL, PICTURES, PEER_ONNX = "model.safetensors", "pictures.npy", "torchvision.o
 """Files that the contestants read: our model file, the pictures (N, C, S, S) float32, torchvision's network."""
 EXPORTED = {"onnxruntime": "ours.onnx", "openvino": "ours.xml"}
 """Our network's files, by what runs them."""
+QUANTIZED = {"onnxruntime": "int8.onnx", "openvino": "int8.xml"}
+"""Our network's files in int8."""
 Mode = Literal["predict", "train"]
 _RUNTIMES: dict[str, Literal["onnxruntime", "openvino"]] = {".onnx": "onnxruntime", ".xml": "openvino"}
 """What runs a file, by its ending."""
@@ -40,7 +42,7 @@ class Contestant:
     plain: bool = False
     """The module as it comes: eager, contiguous, the optimizer's defaults. In fp32 the baseline, to which ratios are."""
     file: str = ""
-    """An exported file of ours to be run as it is, in the place of the network."""
+    """An exported file of ours, in the folder of all files or with a whole path, to be run as it is."""
 
     @property
     def engine(self) -> str:
@@ -78,7 +80,7 @@ def contestants(
         peers: the network's name in each package that has it.
         compiled: also each torch engine through torch.compile.
         graphs: also as CUDA graphs, on a GPU.
-        quantized: exported INT8 files of the same network, .onnx or .xml.
+        quantized: exported INT8 files of the same network, .onnx or .xml, besides those that the precision "int8" asks for.
 
     Raises:
         ValueError: a quantized file of another kind.
@@ -112,6 +114,8 @@ def contestants(
     for mode in modes:
         taking_part.append(Contestant("torchvision" if "torchvision" in peers else "resnets", "torch", mode, "fp32", plain=True))
         for precision in precisions:
+            if precision == "int8":
+                continue  # below
             for package in packages:
                 taking_part.append(Contestant(package, "torch", mode, precision))
                 if compiled:
@@ -127,6 +131,11 @@ def contestants(
                         for package in ("resnets", "torchvision")
                         if package in packages
                     ]
+    if "int8" in precisions and "openvino" in runtimes and find_spec("nncf") is None:
+        left_out.append("networks are quantized for OpenVINO by nncf, which is not installed: pip install 'resnets[openvino]'")
+        runtimes.remove("openvino")
+    if "int8" in precisions:
+        taking_part += [Contestant("resnets", runtime, "predict", "int8", file=QUANTIZED[runtime]) for runtime in runtimes]
     for path in quantized if "predict" in modes else ():
         reader = _RUNTIMES.get(path.suffix)
         if reader is None:

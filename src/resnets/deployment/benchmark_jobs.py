@@ -40,7 +40,7 @@ def open_job(contestant: Contestant, folder: Path, *, threads: int, device: str,
     if contestant.runtime == "torch":
         return _torch_job(contestant, folder, threads, device, peers)
     if contestant.file:
-        return _Ours(Path(contestant.file), contestant.runtime, None, threads)
+        return _Ours(folder / contestant.file, contestant.runtime, None, threads)
     if contestant.package == "resnets":
         return _Ours(folder / EXPORTED[contestant.runtime], contestant.runtime, contestant.precision, threads)
     if contestant.runtime == "onnxruntime":

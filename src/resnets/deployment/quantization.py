@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..files import write_together
 from ..networks import Network
@@ -28,6 +28,7 @@ from ..training.evaluate import EvaluationResult, evaluate
 from .description import Description, description_of
 from .engine import Engine, EngineModule, needed
 from .export import PACKAGES
+from .folding import Folding
 from .graph import check_exportable, make_graph, native_size, traced
 from .names import ENDINGS
 from .quantization_blame import MEASURE, PICTURES, Blame, rank_layers, worst
@@ -110,19 +111,10 @@ def quantize_model(
     output = Path(output)
     check_request(output, format, max_drop)
     known = description or description_of(network)
-    ready, folding = prepared(network)
+    size = native_size(known) if fixed_size else None
+    ready, folding, form = _ready(network, known, data.calibration, format, size)
+    about = form.engine.description
     report(folding.sentence())
-    about = known.in_form(
-        input="images",
-        precision="fp32",
-        size=native_size(known) if fixed_size else None,
-        folded_norms=len(folding.folded),
-        versions={name: found for name in PACKAGES if (found := installed_version(name)) is not None},
-    )
-    check_exportable(about)
-    program = traced(make_graph(ready, about, torch.float32), about)
-    module = form_module(format)
-    form: Form = getattr(module, _FORMS[format][1])(ready, program, about, data.calibration)
     report(f"measuring {form.engine.version} in float32 on {data.name}")
     before = _measured(form.engine, data)
     report(f"in float32: {_points(before.top1)} % right of {before.num_images:,} pictures")
@@ -135,7 +127,7 @@ def quantize_model(
     record = {
         "file": output.name,
         "runtime": engine.version,
-        **module.settings(),
+        **form_module(format).settings(),
         "max_drop": max_drop,
         "drop": chosen.drop,
         "before": before.headline(),
@@ -152,6 +144,43 @@ def quantize_model(
         "environment": describe_environment(),
     }
     return _write(output, chosen.contents, engine.description, record)
+
+
+def quantize_unmeasured(network: Network, output: Path, calibration: Tensor, *, format: QuantizedFormat = "openvino") -> None:
+    """Writes a network with all its layers as int8 and says nothing of its accuracy: for measuring speed.
+
+    Args:
+        network: it stays as it is.
+        output: the file; ".xml" or ".onnx" as the format has it.
+        calibration: (N, C, *S) float32, normalised.
+
+    Raises:
+        ValueError: a network or an ending that does not go; a missing package.
+        OSError: the files cannot be written.
+    """
+    check_request(output, format, 0)
+    _, _, form = _ready(network, description_of(network), calibration, format, None)
+    contents = form.described(form.quantized(()), form.engine.description.in_form(precision="int8"))
+    graph = contents.pop(output.suffix)
+    write_together({**{output.with_suffix(suffix): content for suffix, content in contents.items()}, output: graph})
+
+
+def _ready(
+    network: Network, known: Description, calibration: Tensor, format: QuantizedFormat, size: int | None
+) -> tuple[Network, Folding, Form]:
+    """The network prepared for integers, what was folded, and its graph in float32 in the runtime, which knows its description."""
+    ready, folding = prepared(network)
+    about = known.in_form(
+        input="images",
+        precision="fp32",
+        size=size,
+        folded_norms=len(folding.folded),
+        versions={name: found for name in PACKAGES if (found := installed_version(name)) is not None},
+    )
+    check_exportable(about)
+    program = traced(make_graph(ready, about, torch.float32), about)
+    form: Form = getattr(form_module(format), _FORMS[format][1])(ready, program, about, calibration)
+    return ready, folding, form
 
 
 def check_request(output: Path, format: QuantizedFormat, max_drop: float) -> None:

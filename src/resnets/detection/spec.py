@@ -9,6 +9,7 @@ whose features the box head sees. IoU is intersection over union. Sizes are in p
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -29,6 +30,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+@functools.lru_cache(maxsize=64)
+def _trunk(network: str, in_channels: int, norm: str) -> NetworkSpec:
+    # Kept: a detector asks for it at each step, and reading a name with fields takes a millisecond.
+    return get_spec(network, num_classes=0, head="classes", in_channels=in_channels, norm=norm)
+
+
 class TestTime(Settings):
     """What is added when a detector is tested (He 2015, Appendix A and B). It changes no weights."""
 
@@ -42,6 +49,15 @@ class TestTime(Settings):
     """Also look at the mirrored picture."""
     sizes: tuple[Positive, ...] = ()
     """Shorter sides of the picture at which to look; empty for the spec's min_size (Appendix A, "Multi-scale testing")."""
+
+    def with_more(self, more: TestTime) -> TestTime:
+        """What either asks for; where both name a value, that of `more`."""
+        return TestTime(
+            box_refinement=self.box_refinement or more.box_refinement,
+            voting_iou=self.voting_iou if more.voting_iou is None else more.voting_iou,
+            flip=self.flip or more.flip,
+            sizes=more.sizes or self.sizes,
+        )
 
 
 class DetectorSpec(Settings):
@@ -237,7 +253,7 @@ class DetectorSpec(Settings):
     @property
     def plain_network(self) -> NetworkSpec:
         """The network as the zoo has it, without a head, for pictures with as many channels as `image_mean`."""
-        return get_spec(self.network, num_classes=0, head="classes", in_channels=len(self.image_mean), norm=self.norm)
+        return _trunk(self.network, len(self.image_mean), self.norm)
 
     @property
     def network_spec(self) -> NetworkSpec:
