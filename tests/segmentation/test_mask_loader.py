@@ -17,14 +17,14 @@ from torchvision.tv_tensors import Image, Mask
 
 from resnets.data.annotations.mask_crop import MaskCrop, Window, at_shorter_side
 from resnets.data.annotations.mask_loader import MaskBatch, MaskLoader
-from resnets.data.annotations.mask_making import MaskedPictures, cut, nearest
+from resnets.data.annotations.mask_making import CutWindows, MaskedPictures, cut, nearest
 from resnets.data.batch_processes import processes_work
 from resnets.data.errors import DataError
 from resnets.data.order import EpochOrder, Share
 from resnets.data.preprocessing import Preprocessing
 
 SEEN = Preprocessing(size=24, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-CROP = MaskCrop(size=24, base_size=30)
+CROP = MaskCrop(size=24, base_size=30, paste=0.5)
 SIZES = ((30, 40), (50, 24), (20, 20), (33, 77), (24, 31))
 ALONE = Share()
 forking = pytest.mark.skipif(not processes_work(), reason="worker processes are forked, which is safe on Linux only")
@@ -159,6 +159,30 @@ def test_padding_is_the_mean_and_ignored() -> None:
         assert set(masks[:20, :20].unique().tolist()) <= {0, 1, 2, 255}
     assert batch.images.dtype == torch.float32
     assert batch.masks.dtype == torch.int64
+
+
+def test_objects_of_another_picture_are_laid_over() -> None:
+    fill, numbers = (7, 8, 9), torch.rand(MaskCrop.ROW_NUMBERS, generator=torch.Generator().manual_seed(3)).tolist()
+    numbers[4:6] = 0.4, 0.65  # below 0.5; and 13 of 20
+    source = MaskedPictures(Shapes(), 3)
+
+    def made(crop: MaskCrop, index: int, row: list[float], source: MaskedPictures = source) -> tuple[np.ndarray, np.ndarray]:
+        out = np.zeros(CutWindows(source, crop, fill).capacity, np.uint8)
+        CutWindows(source, crop, fill).make(index, row, out)
+        return out[:-576].reshape(24, 24, 3), out[-576:].reshape(24, 24)
+
+    alone = CROP.model_copy(update={"paste": 0.0})
+    pixels, mask = made(CROP, 2, numbers)
+    own, own_mask = made(alone, 2, numbers)
+    other, other_mask = made(alone, 13, [*numbers[6:], *numbers[:6]])
+    objects = (other_mask == 1) | (other_mask == 2)
+    assert 0 < objects.sum() < 576
+    np.testing.assert_array_equal(mask, np.where(objects, other_mask, own_mask))
+    np.testing.assert_array_equal(pixels, np.where(objects[..., None], other, own))
+    for row, pictures in (([*numbers[:4], 0.6, *numbers[5:]], source), (numbers, MaskedPictures(Shapes(broken=(13,)), 3))):
+        pixels, mask = made(CROP, 2, row, pictures)
+        np.testing.assert_array_equal(mask, own_mask)
+        np.testing.assert_array_equal(pixels, own)
 
 
 @pytest.mark.parametrize("memory", [False, True])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnets.segmentation import create_segmenter
+from resnets.segmentation.heads import at_pixels
 from resnets.segmentation.losses import Segmenting, pixel_losses, segmentation_loss
 from resnets.training.objective import Inputs
 
@@ -60,8 +61,9 @@ def test_losses_are_float32_in_low_precision() -> None:
 class Given(nn.Module):
     """Gives logits that are its inputs."""
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {"out": images, "aux": images / 2}
+    def forward(self, images: Tensor, every: int = 1) -> dict[str, Tensor]:
+        seen = images[..., ::every, ::every]
+        return {"out": seen, "aux": seen / 2}
 
 
 def test_the_objective_does_not_depend_on_how_a_batch_is_cut() -> None:
@@ -92,3 +94,26 @@ def test_the_objective_by_arithmetic() -> None:
         for logits, mask, kept in zip(outputs["out"], masks, counted, strict=True)
     ]
     assert float(outcome.measures["pixel_accuracy"]) == pytest.approx(sum(right))
+
+
+def test_a_loss_of_every_second_row_and_column() -> None:
+    outputs, masks = example()
+    sparse = Segmenting(every=2)(Given(), Inputs(outputs["out"], masks), nullcontext)
+    small = Inputs(outputs["out"][..., ::2, ::2], masks[..., ::2, ::2])
+    whole = Segmenting()(Given(), small, nullcontext)
+    torch.testing.assert_close(sparse.losses, whole.losses)
+    torch.testing.assert_close(sparse.measures["pixel_accuracy"], whole.measures["pixel_accuracy"])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize(("small", "large"), [((7, 5), (28, 20)), ((4, 9), (13, 31)), ((8, 8), (8, 8))])
+def test_logits_of_some_rows_and_columns_are_those_of_all(small: tuple[int, int], large: tuple[int, int], every: int) -> None:
+    logits = torch.randn(2, 3, *small, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = functional.interpolate(logits, large, mode="bilinear", align_corners=False)[..., ::every, ::every]
+    found = at_pixels(logits, large, every)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((each * weights).sum(), logits)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert at_pixels(logits.bfloat16(), large, every).dtype == torch.float32
+    assert at_pixels(logits.double(), large, every).dtype == torch.float64

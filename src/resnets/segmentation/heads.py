@@ -6,6 +6,7 @@ Legend: N batch, C channels of the map, K classes, h w height and width of the m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -130,6 +131,27 @@ class DeepLabV3Head(nn.Module):
 def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps or logits (N, C, h, w) at another size: bilinear, corners' centres not aligned."""
     return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+def at_pixels(logits: Tensor, size: Sequence[int], every: int = 1) -> Tensor:
+    """Logits (N, K, h, w) at the pixels of pictures of `size`, in float32 at least: what `resized` gives, but only the first of so many
+    rows and columns.
+
+    Numbers change their type before there are many of them, and those that are left out are never computed.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if every == 1:
+        return resized(logits, size)
+    down, across = (_weights(*lengths, every).to(logits) for lengths in zip(logits.shape[-2:], size, strict=True))
+    with torch.autocast(logits.device.type, enabled=False):
+        return down @ logits @ across.T
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(length: int, target: int, every: int) -> Tensor:
+    """(target / every, rounded up, length): of each of `length` values in the first, the `every`-th, ... of `target` interpolated ones."""
+    with torch.inference_mode(False):
+        return resized(torch.eye(length, dtype=torch.float64)[None, None], (target, length))[0, 0, ::every]
 
 
 def build_head(spec: SegmenterSpec, channels: Sequence[int]) -> FCNHead | DeepLabV3Head:

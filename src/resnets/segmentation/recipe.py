@@ -34,6 +34,8 @@ class SegmentationRecipe(RunRecipe):
     """What training sees of each picture."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the auxiliary head's loss."""
+    loss_stride: Positive = 1
+    """The loss is that of the first of so many rows and columns of pixels; 2 looks at a quarter of them."""
     loading: Literal["auto", "memory", "stream"] = "auto"
     """Keep decoded pictures in memory, or decode them each time they come; auto: memory where there is room."""
     batch_size: Positive = 8

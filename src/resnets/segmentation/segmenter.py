@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..networks import build
-from .heads import FCNHead, build_head, resized
+from .heads import FCNHead, at_pixels, build_head
 from .spec import SegmenterSpec
 from .zoo import get_segmenter_spec
 
@@ -40,7 +40,9 @@ class Segmenter(nn.Module):
         self.head = build_head(spec, [self.network.feature_channels[name] for name in self.maps])
         self.auxiliary: FCNHead | None = None
         if spec.auxiliary:
-            self.auxiliary = FCNHead(spec.trunk, self.network.feature_channels[self.auxiliary_map], spec.num_classes)
+            self.auxiliary = FCNHead(
+                spec.trunk, self.network.feature_channels[self.auxiliary_map], spec.num_classes, dropout=spec.head_dropout
+            )
 
     @property
     def parts(self) -> dict[str, tuple[nn.Module, ...]]:
@@ -48,17 +50,20 @@ class Segmenter(nn.Module):
         heads = (self.head,) if self.auxiliary is None else (self.head, self.auxiliary)
         return {**{name: modules for name, modules in self.network.parts.items() if name != "head"}, "head": heads}
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, every: int = 1) -> dict[str, Tensor]:
         """Logits of both heads at the pictures' size.
+
+        Args:
+            every: of so many rows and columns only the first; logits are then (N, K, H / every, W / every), rounded up.
 
         Raises:
             ValueError: training of a DeepLabV3 head on a single picture.
         """
         self._check(images)
         maps = self.network.features(images)
-        outputs = {"out": self._out(maps, images)}
+        outputs = {"out": self._out(maps, images, every)}
         if self.auxiliary is not None:
-            outputs["aux"] = resized(self.auxiliary(maps[self.auxiliary_map]), images.shape[-2:])
+            outputs["aux"] = at_pixels(self.auxiliary(maps[self.auxiliary_map]), images.shape[-2:], every)
         return outputs
 
     def logits(self, images: Tensor) -> Tensor:
@@ -66,8 +71,8 @@ class Segmenter(nn.Module):
         self._check(images)
         return self._out(self.network.features(images), images)
 
-    def _out(self, maps: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        return resized(self.head(*(maps[name] for name in self.maps)), images.shape[-2:])
+    def _out(self, maps: Mapping[str, Tensor], images: Tensor, every: int = 1) -> Tensor:
+        return at_pixels(self.head(*(maps[name] for name in self.maps)), images.shape[-2:], every)
 
     def _check(self, images: Tensor) -> None:
         if self.training and self.spec.head == "deeplabv3" and self.network.spec.norm != "group" and images.shape[0] == 1:

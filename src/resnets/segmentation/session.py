@@ -128,7 +128,7 @@ def open_session(recipe: SegmentationRecipe, report: Callable[[str], None], worl
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
     example = torch.zeros(1, network.spec.trunk.in_channels, recipe.crop.size, recipe.crop.size, device=device)
-    average, step = assembled(recipe, network, Segmenting(recipe.auxiliary_weight), example, world, report)
+    average, step = assembled(recipe, network, Segmenting(recipe.auxiliary_weight, recipe.loss_stride), example, world, report)
     return SegmentationSession(recipe, network.spec, feed, device, network, average, step, AllLearn(), world)
 
 

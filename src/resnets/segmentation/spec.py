@@ -53,7 +53,8 @@ class SegmenterSpec(BaseModel):
     """deeplabv3: dilations of the pyramid's 3x3 convolutions; unset: 12, 24, 36 at an output stride of 8 and 6, 12, 18 at 16
     (1706.05587 §3.3), and so on in proportion."""
     head_dropout: Probability | None = None
-    """Dropout before the classifier (fcn) or behind the pyramid (deeplabv3); unset: 0.1 and 0.5, as in torchvision."""
+    """Dropout before the classifier (fcn and the auxiliary head) or behind the pyramid (deeplabv3); unset: 0.1 and 0.5, as in
+    torchvision."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean of each input channel in [0, 1] units, which normalisation subtracts; ImageNet's."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)

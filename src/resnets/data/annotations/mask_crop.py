@@ -36,6 +36,8 @@ class MaskCrop(BaseModel):
 
     NUMBERS: ClassVar[int] = 4
     """How many random numbers in [0, 1) one window takes: a scale, two places, and whether it is mirrored."""
+    ROW_NUMBERS: ClassVar[int] = 2 * NUMBERS + 2
+    """How many a training picture takes: for its window, whether another is laid over it, which one, and for that one's window."""
 
     size: Positive = 480
     """S, side in pixels of the square that the network sees."""
@@ -45,6 +47,8 @@ class MaskCrop(BaseModel):
     """Smallest and largest scale (1706.05587 §4.1)."""
     flip: bool = True
     """Mirror a picture with chance 1/2."""
+    paste: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Chance that the objects of another picture, cut at random too, are laid over a picture (2012.07177): more to learn from each."""
 
     @model_validator(mode="after")
     def _consistent(self) -> MaskCrop:

@@ -139,7 +139,7 @@ class MaskLoader:
             raise ValueError("this loader was made to evaluate: it has no crop to train on; give it one")
         size, channels = cutting.crop.size, self.preprocessing.channels
         requests = (
-            Request(plan.indices.numpy(), plan.draws.uniform(MaskCrop.NUMBERS).double().numpy(), plan)
+            Request(plan.indices.numpy(), plan.draws.uniform(MaskCrop.ROW_NUMBERS).double().numpy(), plan)
             for plan in self.order.steps(epoch, first_step)
         )
         for request, made in self._made("train", cutting).batches(requests, cutting.capacity):

@@ -140,14 +140,30 @@ class CutWindows:
     def make(self, index: int, numbers: Sequence[float] | None, out: NDArray[np.uint8]) -> tuple[int, int]:
         """Writes the row to the flat buffer `out`."""
         assert numbers is not None
+        own, (chance, which), others = numbers[: MaskCrop.NUMBERS], numbers[MaskCrop.NUMBERS :][:2], numbers[MaskCrop.NUMBERS + 2 :]
+        pixels, mask = self._parts(out)
+        self._cut(index, own, pixels, mask)
+        if chance < self.crop.paste:
+            self._paste(int(which * len(self.source)), others, pixels, mask)
+        return self.crop.size, self.crop.size
+
+    def _parts(self, row: NDArray[np.uint8]) -> tuple[Pixels, Mask]:
         size, channels = self.crop.size, len(self.fill)
-        pixels, mask = self.source.load(index)
         split = size * size * channels
-        cut(
-            pixels, mask, self.crop.window(mask.shape[0], mask.shape[1], numbers), np.array(self.fill, np.uint8),
-            out[:split].reshape(size, size, channels), out[split : split + size * size].reshape(size, size),
-        )  # fmt: skip
-        return size, size
+        return row[:split].reshape(size, size, channels), row[split : split + size * size].reshape(size, size)
+
+    def _cut(self, index: int, numbers: Sequence[float], out: Pixels, out_mask: Mask) -> None:
+        pixels, mask = self.source.load(index)
+        cut(pixels, mask, self.crop.window(mask.shape[0], mask.shape[1], numbers), np.array(self.fill, np.uint8), out, out_mask)
+
+    def _paste(self, index: int, numbers: Sequence[float], out: Pixels, out_mask: Mask) -> None:
+        pixels, mask = self._parts(np.empty(self.capacity, np.uint8))
+        try:
+            self._cut(index, numbers, pixels, mask)
+        except Unreadable:
+            return  # it is counted when it comes itself
+        objects = (mask != 0) & (mask != IGNORED)
+        out[objects], out_mask[objects] = pixels[objects], mask[objects]
 
     def name_of(self, index: int) -> str:
         """For messages."""
