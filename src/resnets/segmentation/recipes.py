@@ -23,7 +23,7 @@ FASHION_SCENES_FCN = SegmentationRecipe(
     crop=MaskCrop(size=112, base_size=112, scale=(1.0, 1.0), paste=0.5),
     batch_size=16,
     epochs=6,
-    max_steps=5_700,
+    max_steps=5_300,
     loss_stride=2,
     optimizer=Optimizer(name="muon", learning_rate=0.1, sgd_learning_rate=0.1, weight_decay=1e-3),
     schedule=Schedule(kind="linear", warmup=0.02),
