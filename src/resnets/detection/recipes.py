@@ -25,7 +25,7 @@ FASHION_SCENES_C4 = DetectionRecipe(
     ),
     batch_size=4,
     epochs=3,
-    max_steps=10_500,
+    max_steps=10_000,
     optimizer=Optimizer(name="muon", learning_rate=0.05, sgd_learning_rate=0.05, weight_decay=1e-3),
     schedule=Schedule(kind="linear", warmup=0.02),
     evaluation=Evaluating(every=2, batch_size=8),
