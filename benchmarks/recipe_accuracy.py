@@ -5,7 +5,7 @@
     python benchmarks/recipe_accuracy.py imagenet-a3 --data-folder FOLDER --device cuda --seeds 0
     python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0               # detectors and segmenters likewise
     python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0 --testing="--flip --box-refinement"    # and with additions in testing
-    python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0
+    python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0 --processes 2
 
 The record is results/recipe-NAME-cpu.json (or -gpu); the test set is looked at once a run, at its end.
 """
@@ -75,11 +75,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-folder")
+    parser.add_argument("--processes", type=int, default=1, help="that train together on this machine")
     parser.add_argument("--testing", default="", help="options of `evaluate` with which each run is evaluated once more")
     options = parser.parse_args()
     recipe = RECIPES[options.recipe]
     folder = ["--data-folder", options.data_folder] if options.data_folder else []
-    runs = [run(recipe, seed, ["--device", options.device, *folder], options.testing) for seed in options.seeds]
+    together = ["--processes", str(options.processes)] if options.processes > 1 else []
+    runs = [run(recipe, seed, ["--device", options.device, *folder, *together], options.testing) for seed in options.seeds]
     path = write_record(
         f"recipe-{recipe.name}-{'cpu' if options.device == 'cpu' else 'gpu'}",
         {

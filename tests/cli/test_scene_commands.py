@@ -69,6 +69,12 @@ def test_a_segmenter_from_training_to_pictures(call: Call, in_folder: Path, shap
     found = json.loads(output)
     assert 0 <= found["mean_iou"] <= 1
     assert [row["label"] for row in found["per_class"]] == ["background", "disc", "square"]
+    status, output, errors = call("segment", "evaluate", "run", "--sizes", 48, 64, "--flips", "--json")
+    assert status == 0, errors
+    averaged = json.loads(output)
+    assert (averaged["sizes"], averaged["flips"]) == ([48, 64], True)
+    assert averaged["confusion"] != found["confusion"]
+    assert sum(map(sum, averaged["confusion"])) == sum(map(sum, found["confusion"]))
 
     picture = shape_scenes / "val2017/1.png"
     status, output, errors = call("segment", "predict", "run", picture, "--output", "drawn", "--masks", "masks", "--json")
@@ -91,6 +97,7 @@ def test_a_segmenter_from_training_to_pictures(call: Call, in_folder: Path, shap
         (("detect", "train"), "name what to train: resnets detect train fashion-scenes-c4"),
         (("detect", "predict", "nothing.safetensors", "a.jpg"), "no run directory or model file nothing.safetensors"),
         (("segment", "train", "fashion-scenes-fcn", "--segmenter", "unet-resnet18"), "there is no segmenter named"),
+        (("segment", "evaluate", "nothing", "--sizes", "0"), "--sizes are lengths in pixels, 1 or more"),
         (("segment", "evaluate", "nothing"), "no run directory or model file nothing"),
         (("segment", "train", "--resume", "nothing"), "nothing is no run directory"),
     ],

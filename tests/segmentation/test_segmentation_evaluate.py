@@ -160,3 +160,14 @@ def test_a_real_segmenter_gives_masks_of_the_pictures_size(tmp_path: Path) -> No
         assert found.mask.shape == (30, 45)
         assert sum(share for _, share in found.shares) == pytest.approx(1)
     assert create_segmenter(SPEC).network.spec.num_classes == 0
+
+
+def test_several_sizes_are_averaged_at_the_masks() -> None:
+    small, mask, place = batch([[1, 2]], [[1, 1, 2, 2]], 0)
+    large = batch([[0, 1, 1, 2]], [[0]], 0)[0]
+    weights = 3 * small, large  # the small picture outweighs the large one where they differ
+    assert evaluate_segmenter(Fixed(SPEC), [(weights, mask, place)]).mean_iou == 1
+    weights = small, 3 * large
+    assert evaluate_segmenter(Fixed(SPEC), [(weights, mask, place)]).confusion.tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 1]]
+    with pytest.raises(ValueError, match="no picture"):
+        evaluate_segmenter(Fixed(SPEC), [((), mask, place)])

@@ -11,6 +11,7 @@ from typing import Any, Generic
 from ..data.own import is_path
 from ..training.environment import keep_large_buffers
 from ..training.run_recipe import AnyRecipe, read_run_recipe
+from . import processes
 from . import resume as resume_checks
 from .options import messages, parse_model, print_json
 from .progress import TrainingProgress
@@ -32,12 +33,17 @@ class RunCommand(Generic[AnyRecipe]):
 
     def run(self, arguments: list[str], parse: Callable[[list[str]], AnyRecipe] | None = None) -> int:
         """Carries out the command; `parse` makes the recipe of its arguments where that is not `starting_recipe` alone."""
+        everything = arguments
         as_json = "--json" in arguments
         arguments = [argument for argument in arguments if argument != "--json"]
+        asked, arguments = take("--processes", arguments, "a number")
+        number = 1 if asked is None else processes.read_number(asked)
         resumed, arguments = take("--resume", arguments)
         recipe: AnyRecipe | None = None
         if resumed is not None:
             if resume_checks.asked(arguments):
+                if number > 1:
+                    raise ValueError("--prove and --replay compare one process with itself; leave --processes off")
                 return resume_checks.run(Path(resumed), arguments, self.kind, as_json=as_json)
             if arguments:
                 options = " ".join(arguments)
@@ -46,6 +52,8 @@ class RunCommand(Generic[AnyRecipe]):
                 )
         else:
             recipe = (parse or self.parse)(arguments)
+        if number > 1:
+            return processes.carry_out([*self.kind.command.split(), *take("--processes", everything)[1]], number)
         keep_large_buffers()
         from ..training.run import resume, train
 
@@ -106,14 +114,14 @@ def speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def take(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+def take(option: str, arguments: list[str], value: str = "a path") -> tuple[str | None, list[str]]:
     """The value of an option that is no field of the recipe, and the other arguments."""
     for i, argument in enumerate(arguments):
         if argument.startswith(f"{option}="):
             return argument.partition("=")[2], arguments[:i] + arguments[i + 1 :]
         if argument == option:
             if i + 1 == len(arguments):
-                raise ValueError(f"{option} needs a path behind it")
+                raise ValueError(f"{option} needs {value} behind it")
             return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
     return None, arguments
 

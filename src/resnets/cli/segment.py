@@ -22,6 +22,7 @@ Train a segmenter (FCN or DeepLabV3). RECIPE is one of {names}; every field of i
   resnets segment train FOLDER [OPTIONS]          your own pictures with masks, in VOC's or COCO's layout
   resnets segment train --recipe FILE [OPTIONS]   repeat a saved run, such as runs/NAME-1/recipe.yaml
   resnets segment train --resume RUN              go on with a stopped run, exactly (--prove and --replay as in resnets train)
+  --processes N                                   so many processes on this machine, each with its part of every batch; often faster on a CPU
   --json                                          one object a logged line on standard output
 """
 
@@ -50,6 +51,8 @@ class EvaluateOptions:
     """Which pictures; val is what training evaluates on."""
     flips: Annotated[bool, tyro.conf.arg(metavar="")] = False
     """Average the logits of each picture and its mirror image."""
+    sizes: tuple[int, ...] = ()
+    """Shorter sides at which to look at each picture; unset: the segmenter's own (multi-scale testing)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the segmenter."""
     device: str = "auto"
@@ -61,6 +64,8 @@ class EvaluateOptions:
 def _evaluate(arguments: list[str]) -> int:
     about = "Measure a trained segmenter on pictures whose masks are known."
     options = parse(EvaluateOptions, arguments, "segment evaluate", about)
+    if any(size < 1 for size in options.sizes):
+        raise ValueError("--sizes are lengths in pixels, 1 or more")
     import torch
 
     from ..data.annotations.mask_loader import MaskLoader
@@ -82,15 +87,20 @@ def _evaluate(arguments: list[str]) -> int:
     pictures = open_annotated(name, options.split, options.data_folder, report, masks=True)
     if pictures.classes != classes:
         raise ValueError(f"{name} has the classes {', '.join(pictures.classes)}, and {path} knows {', '.join(classes)}")
-    loader = MaskLoader(
-        pictures,
-        spec.preprocessing,
-        lambda count: EpochOrder(count, 1, seed=0, drop_last=False),
-        size=spec.size,
-        device=device,
-        report=report,
-    )
-    result = evaluate_segmenter(segmenter, loader.in_order(), precision=options.precision, flips=options.flips)
+    loaders = [
+        MaskLoader(
+            pictures,
+            spec.preprocessing,
+            lambda count: EpochOrder(count, 1, seed=0, drop_last=False),
+            size=size,
+            device=device,
+            report=report,
+        )
+        for size in options.sizes or (spec.size,)
+    ]
+    views = zip(*(each.in_order() for each in loaders), strict=True)  # of a picture, one a size
+    batches = (([images for images, _, _ in same], same[0][1], same[0][2]) for same in views)
+    result = evaluate_segmenter(segmenter, batches, precision=options.precision, flips=options.flips)
     summary = result.summary(classes)
     if options.json:
         about_it = {
@@ -98,6 +108,7 @@ def _evaluate(arguments: list[str]) -> int:
             "data": name,
             "split": options.split,
             "flips": options.flips,
+            "sizes": list(options.sizes),
             "precision": options.precision,
         }
         print_json({**about_it, **summary})

@@ -74,8 +74,9 @@ class Making(Protocol):
 
 
 def default_workers() -> int:
-    """One for each core that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One for each core that this process may run on; processes that train together on one machine share its cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def make_rows(maker: Maker, request: Request, rows: range, made: Made) -> None:

@@ -11,7 +11,7 @@ from .recipe import DetectionRecipe
 # Source:    He 2015, Appendix A; Ren 2015 §3.2 (approximate joint training), scaled down to two CPU cores: conv1 to conv3_x are shared, at
 #            stride 8, and conv4_x runs on regions of 7 x 7. From fresh weights, so that norms and all parts learn
 # Command:   resnets detect train fashion-scenes-c4
-# Result:    AP 90.2 % at IoU 0.5 on 500 unseen scenes in 15.1 minutes on two cores of an AMD EPYC (one seed); 91.2 % with the paper's
+# Result:    AP 90.2 % at IoU 0.5 on 500 unseen scenes in 14.3 minutes on two cores of an AMD EPYC (one seed); 91.3 % with the paper's
 #            additions in testing: detect evaluate RUN --flip --sizes 144 160 184 --box-refinement --voting-iou 0.5
 # Record:    results/recipe-fashion-scenes-c4-cpu.json, made by `python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0
 #            --testing="--flip --sizes 144 160 184 --box-refinement --voting-iou 0.5"`

@@ -5,7 +5,7 @@ Legend: b pictures of a batch, K classes (the background is class 0), h w height
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class SegmentationResult:
 @torch.inference_mode()
 def evaluate_segmenter(
     segmenter: Segmenter,
-    batches: Iterable[tuple[Tensor, Tensor, Any]],
+    batches: Iterable[tuple[Tensor | Sequence[Tensor], Tensor, Any]],
     *,
     precision: str = "fp32",
     flips: bool = False,
@@ -89,7 +89,7 @@ def evaluate_segmenter(
 ) -> SegmentationResult:
     """Evaluates `segmenter` on batches of (images (b, C, H, W) float32, masks (b, h, w) int64, places); it is left in its mode.
 
-    Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
+    Images may be a tuple of the same pictures at several sizes, whose logits are averaged (multi-scale testing, 1706.05587 §4.1). Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
     its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the
     result for all of them.
 
@@ -105,8 +105,8 @@ def evaluate_segmenter(
             predicted = segmenter_classes(segmenter, images, (masks.shape[-2], masks.shape[-1]), precision=precision, flips=flips)
             confusion += confusion_of(predicted, masks, num_classes).cpu()
             if observe is not None:
-                observe(images, predicted, places)
-            count += len(images)
+                observe(images if isinstance(images, Tensor) else images[0], predicted, places)
+            count += len(masks)
     finally:
         segmenter.train(was_training)
     if world.size > 1:
@@ -120,13 +120,28 @@ def evaluate_segmenter(
 
 
 def segmenter_classes(
-    segmenter: Segmenter, images: Tensor, size: tuple[int, int], *, precision: str = "fp32", flips: bool = False
+    segmenter: Segmenter,
+    images: Tensor | Sequence[Tensor],
+    size: tuple[int, int],
+    *,
+    precision: str = "fp32",
+    flips: bool = False,
 ) -> Tensor:
-    """The class with the largest logit at each pixel, (b, *size) int64, for normalised images (b, C, H, W); the mode is the caller's."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = segmenter.logits(images).float()
-        if flips:
-            logits = logits + segmenter.logits(images.flip(-1)).float().flip(-1)
-    if logits.shape[-2:] != size:
-        logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
-    return logits.argmax(1)
+    """The class with the largest logit at each pixel, (b, *size) int64; the mode is the caller's.
+
+    Args:
+        images: normalised, (b, C, H, W); or the same pictures at several sizes, whose logits are averaged.
+        flips: average the logits of a picture and its mirror image, too.
+    """
+    found: Tensor | None = None
+    for view in (images,) if isinstance(images, Tensor) else images:
+        with torch.autocast(view.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = segmenter.logits(view).float()
+            if flips:
+                logits = logits + segmenter.logits(view.flip(-1)).float().flip(-1)
+        if logits.shape[-2:] != size:
+            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        found = logits if found is None else found + logits
+    if found is None:
+        raise ValueError("there is no picture: images are none")
+    return found.argmax(1)

@@ -1,0 +1,47 @@
+"""--processes N: a command that trains, carried out by several processes of this machine, which torchrun's own agent starts and watches.
+
+On a CPU two processes of one thread are often faster than one of two, whose threads wait for each other behind every operation; on GPUs
+each process has one. For more machines than this one there is torchrun itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ..data.batch_making import default_workers
+from .options import messages
+
+
+def read_number(value: str) -> int:
+    """The number behind the option.
+
+    Raises:
+        ValueError: it is none, or fewer than 1.
+    """
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"--processes takes their number, 1 or more, not {value!r}")
+    return int(value)
+
+
+def carry_out(arguments: list[str], number: int) -> int:
+    """Runs `resnets ARGUMENTS` in so many processes on this machine, each with its part of the cores, and gives back the exit status.
+
+    Raises:
+        ValueError: torchrun has started this process already.
+    """
+    if "RANK" in os.environ:
+        raise ValueError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    threads = max(1, default_workers() // number)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # each process has said itself what went wrong
+    messages().print(f"{number} processes, {os.environ['OMP_NUM_THREADS']} threads each", highlight=False)
+    try:
+        run(parse_args(["--standalone", "--nproc-per-node", str(number), "-m", "resnets", *arguments]))
+    except ChildFailedError as failed:
+        _, first = failed.get_first_failure()
+        return first.exitcode if first.exitcode > 0 else 1
+    return 0
