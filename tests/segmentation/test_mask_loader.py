@@ -198,6 +198,15 @@ def test_neither_workers_nor_memory_change_a_batch(memory: bool, workers: int) -
     several.close()
 
 
+def test_pictures_that_are_always_resized_alike_are_kept_at_that_size() -> None:
+    crop = MaskCrop(size=24, base_size=30, scale=(1, 1), paste=0.5)
+    streamed, kept = (loader(Shapes(), crop=crop, memory=memory) for memory in (False, True))
+    assert same(streamed.epoch(0), kept.epoch(0))
+    assert {min(kept.whole.source.load(index)[1].shape) for index in range(20)} == {30}
+    varied = loader(Shapes(), crop=CROP, memory=True)
+    assert [varied.whole.source.load(index)[1].shape for index in range(5)] == list(SIZES)
+
+
 def test_an_epoch_goes_on_in_its_middle() -> None:
     made = loader(Shapes())
     whole = list(made.epoch(2))

@@ -32,6 +32,7 @@ def carry_out(arguments: list[str], number: int) -> int:
     """
     if "RANK" in os.environ:
         raise ValueError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
@@ -44,4 +45,6 @@ def carry_out(arguments: list[str], number: int) -> int:
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         return first.exitcode if first.exitcode > 0 else 1
+    except SignalException:  # each process has got the signal, too, and written its checkpoint
+        return 1
     return 0

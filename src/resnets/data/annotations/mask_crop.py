@@ -56,6 +56,12 @@ class MaskCrop(BaseModel):
             raise ValueError(f"scale={self.scale} is no range: write the smaller value first")
         return self
 
+    def fixed_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """The size to which every window resizes a picture of `height` x `width` pixels; None where it is another each time."""
+        window = self.window(height, width, (0.0,) * self.NUMBERS)
+        last = self.window(height, width, (1 - 2**-20,) * self.NUMBERS)
+        return (window.height, window.width) if (window.height, window.width) == (last.height, last.width) else None
+
     def window(self, height: int, width: int, numbers: Sequence[float]) -> Window:
         """What becomes of a picture of `height` x `width` pixels.
 

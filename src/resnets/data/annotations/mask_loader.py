@@ -30,7 +30,7 @@ from ..picture_loader import one_thread
 from ..preprocessing import Preprocessing
 from ..storage import free_memory
 from .mask_crop import MaskCrop, at_shorter_side
-from .mask_making import CutWindows, DecodedPictures, Mask, MaskedPictures, WholePictures
+from .mask_making import CutWindows, DecodedPictures, Mask, MaskedPictures, WholePictures, at_crops_size
 from .objects import AnnotatedPictures
 
 _SHARE_OF_MEMORY = 0.25
@@ -99,7 +99,7 @@ class MaskLoader:
         source: MaskedPictures | DecodedPictures = encoded
         self.kept = np.arange(len(pictures))
         if memory is True or (memory == "auto" and _fits(pictures, preprocessing.channels)):
-            source, self.kept = self._decoded(encoded, workers)
+            source, self.kept = self._decoded(encoded, workers, crop)
         self.order = order if isinstance(order, EpochOrder) else order(len(self.kept))
         if self.order.count != len(self.kept):
             raise DataError(
@@ -225,14 +225,17 @@ class MaskLoader:
         rows, columns = at_shorter_side(height, width, self.size)
         return rows * columns * self.preprocessing.channels + height * width
 
-    def _decoded(self, source: MaskedPictures, workers: int) -> tuple[DecodedPictures, NDArray[np.int64]]:
+    def _decoded(
+        self, source: MaskedPictures, workers: int, crop: MaskCrop | None
+    ) -> tuple[DecodedPictures, NDArray[np.int64]]:
         """All pictures that can be read, and their places in the data set."""
 
         def load(index: int) -> tuple[Pixels, Mask] | Unreadable:
             try:
-                return source.load(index)
+                pair = source.load(index)
             except Unreadable as error:
                 return error
+            return pair if crop is None else at_crops_size(*pair, crop)
 
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures") as threads:
             found = list(threads.map(load, range(len(source))))

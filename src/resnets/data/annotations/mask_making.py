@@ -103,6 +103,15 @@ class MaskedPictures:
         return pixels, mask
 
 
+def at_crops_size(pixels: Pixels, mask: Mask, crop: MaskCrop) -> tuple[Pixels, Mask]:
+    """A picture and its mask at the size to which `crop` resizes them, where that is always the same, so that it is done only once."""
+    size = crop.fixed_size(mask.shape[0], mask.shape[1])
+    if size is None:
+        return pixels, mask
+    down, across = nearest(mask.shape[0], size[0]), nearest(mask.shape[1], size[1])
+    return resized_pixels(pixels, *size), mask[down[:, None], across]
+
+
 @dataclass(frozen=True, eq=False)
 class DecodedPictures:
     """Pictures with their masks that are in memory."""
