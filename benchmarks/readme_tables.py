@@ -160,8 +160,14 @@ def scenes_text(words: Words) -> str:
         sentences.append(words["segmenter"].format(iou=100 * named["mean_iou"], minutes=named["training_seconds"] / 60))
     if (RESULTS / "detection-cpu.json").is_file():
         rows = read_record("detection-cpu")["rows"]
-        ratios = [words["pace"].format(ratio=row["ratio"], detector=row["detector"], mode=words[row["mode"]]) for row in rows]
-        sentences.append(words["detectors' pace"].format(ratios=words["comma"].join(ratios)))
+        ratios = [
+            words["pace"].format(ratio=row["ratio"], detector=row["detector"], mode=words[row["mode"]])
+            for row in rows
+            if row["mode"] != "memory"
+        ]
+        if ratios:
+            sentences.append(words["detectors' pace"].format(ratios=words["comma"].join(ratios)))
+        sentences += [_memory(row, words) for row in rows if row["mode"] == "memory"]
     return "\n".join(sentences)
 
 
@@ -203,6 +209,11 @@ def _shipped(row: dict[str, Any], words: Words) -> str:
     peer = row["ratio_to_fastest_peer"]
     beside = words["shipped"].format(pace=row["images_per_second"], eager=row["ratio_to_torchvision_eager_fp32"])
     return beside if peer is None else beside + words["shipped beside"].format(ratio=peer, peer=row["fastest_peer"])
+
+
+def _memory(row: dict[str, Any], words: Words) -> str:
+    peaks = {kind: size / 2**30 for kind, size in row["peak_memory_bytes"].items()}
+    return words["detector's memory"].format(detector=row["detector"], **peaks, **row["settings"])
 
 
 SECTIONS: dict[str, Callable[[Words], str]] = {

@@ -46,6 +46,8 @@ ENGLISH = {
     "detectors' pace": "Detectors run at {ratios} times the pace of torchvision's on the same network, with the same "
     "weights and pictures.",
     "pace": "{ratio:.2f} ({detector}, {mode})",
+    "detector's memory": "{detector} needs {predict:.1f} GiB for a prediction and {train:.1f} GiB for a training step on a picture of "
+    "{height} × {width} (the whole process).",
     "predict": "prediction",
     "train": "training",
     "comma": ", ",
@@ -97,6 +99,7 @@ CHINESE = {
     "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %。",
     "detectors' pace": "在相同网络、相同权重和相同图片上，检测器的速度是 torchvision 的 {ratios} 倍。",
     "pace": "{ratio:.2f}（{detector}，{mode}）",
+    "detector's memory": "{detector} 在一张 {height} × {width} 的图片上预测需 {predict:.1f} GiB，训练一步需 {train:.1f} GiB（整个进程）。",
     "predict": "预测",
     "train": "训练",
     "comma": "、",
