@@ -42,7 +42,8 @@ ENGLISH = {
     "detector": "On {processor}, 2 threads, one seed: `fashion-scenes-c4` finds the garments of {images} unseen scenes "
     "with an AP of "
     "{ap50:.1f} % at IoU 0.5 ({ap:.1f} % at 0.5 to 0.95) after {minutes:.1f} minutes.",
-    "segmenter": "`fashion-scenes-fcn` names their pixels with a mean IoU of {iou:.1f} % after {minutes:.1f} minutes.",
+    "segmenter": "`fashion-scenes-fcn` names their pixels with a mean IoU of {iou:.1f} % after {minutes:.1f} minutes, {averaged:.1f} % with mirror "
+    "images and several sizes averaged in testing.",
     "detectors' pace": "Detectors run at {ratios} times the pace of torchvision's on the same network, with the same "
     "weights and pictures.",
     "pace": "{ratio:.2f} ({detector}, {mode})",
@@ -96,7 +97,7 @@ CHINESE = {
     "detector": "在 {processor} 上（2 个线程，一个种子）：`fashion-scenes-c4` 训练 {minutes:.1f} 分钟后，在 {images} 个"
     "未见过的场景中检测服饰，IoU 0.5 时的 AP 为 "
     "{ap50:.1f} %（IoU 0.5 至 0.95 时为 {ap:.1f} %）。",
-    "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %。",
+    "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %；测试时对镜像和多种尺寸取平均则为 {averaged:.1f} %。",
     "detectors' pace": "在相同网络、相同权重和相同图片上，检测器的速度是 torchvision 的 {ratios} 倍。",
     "pace": "{ratio:.2f}（{detector}，{mode}）",
     "detector's memory": "{detector} 在一张 {height} × {width} 的图片上预测需 {predict:.1f} GiB，训练一步需 {train:.1f} GiB（整个进程）。",

@@ -30,7 +30,10 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert "2 processes, 1 threads each" in done.stderr
     assert (tmp_path / "run" / "model.safetensors").is_file()
     one = command("train", "digits", *options[:-2], str(tmp_path / "one"), "--json", "--processes=1")
-    losses = [[event["loss"] for event in found if event["event"] == "step"] for found in (events, map(json.loads, one.stdout.splitlines()))]
+    losses = [
+        [event["loss"] for event in found if event["event"] == "step"]
+        for found in (events, map(json.loads, one.stdout.splitlines()))
+    ]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.2)  # of the same batch, but each process has the norms of its part
 
 
@@ -51,9 +54,7 @@ def test_a_process_that_fails_says_why_and_is_the_exit_status(tmp_path: Path) ->
         (["--resume", "runs/any", "--prove", "--processes", "2"], "leave --processes off"),
     ],
 )
-def test_what_is_wrong_is_said_before_any_is_started(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_wrong_is_said_before_any_is_started(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *arguments]) in (1, 2)
     assert said in capsys.readouterr().err
 

@@ -225,9 +225,7 @@ class MaskLoader:
         rows, columns = at_shorter_side(height, width, self.size)
         return rows * columns * self.preprocessing.channels + height * width
 
-    def _decoded(
-        self, source: MaskedPictures, workers: int, crop: MaskCrop | None
-    ) -> tuple[DecodedPictures, NDArray[np.int64]]:
+    def _decoded(self, source: MaskedPictures, workers: int, crop: MaskCrop | None) -> tuple[DecodedPictures, NDArray[np.int64]]:
         """All pictures that can be read, and their places in the data set."""
 
         def load(index: int) -> tuple[Pixels, Mask] | Unreadable:
