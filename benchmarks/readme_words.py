@@ -42,8 +42,8 @@ ENGLISH = {
     "detector": "On {processor}, 2 threads, one seed: `fashion-scenes-c4` finds the garments of {images} unseen scenes "
     "with an AP of "
     "{ap50:.1f} % at IoU 0.5 ({ap:.1f} % at 0.5 to 0.95) after {minutes:.1f} minutes.",
-    "segmenter": "`fashion-scenes-fcn` names their pixels with a mean IoU of {iou:.1f} % after {minutes:.1f} minutes, {averaged:.1f} % with mirror "
-    "images and several sizes averaged in testing.",
+    "segmenter": "`fashion-scenes-fcn` names their pixels with a mean IoU of {iou:.1f} % after {minutes:.1f} minutes, {averaged:.1f} % "
+    "with mirror images and several sizes averaged in testing.",
     "detectors' pace": "Detectors run at {ratios} times the pace of torchvision's on the same network, with the same "
     "weights and pictures.",
     "pace": "{ratio:.2f} ({detector}, {mode})",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 from ..data.batch_making import default_workers
 from .options import messages
@@ -34,14 +35,15 @@ def carry_out(arguments: list[str], number: int) -> int:
         raise ValueError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
+    from torch.distributed import run as torchrun
 
+    agent: Any = torchrun  # it has no types
     threads = max(1, default_workers() // number)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # each process has said itself what went wrong
     messages().print(f"{number} processes, {os.environ['OMP_NUM_THREADS']} threads each", highlight=False)
     try:
-        run(parse_args(["--standalone", "--nproc-per-node", str(number), "-m", "resnets", *arguments]))
+        agent.run(agent.parse_args(["--standalone", "--nproc-per-node", str(number), "-m", "resnets", *arguments]))
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         return first.exitcode if first.exitcode > 0 else 1

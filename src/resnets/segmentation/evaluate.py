@@ -89,7 +89,8 @@ def evaluate_segmenter(
 ) -> SegmentationResult:
     """Evaluates `segmenter` on batches of (images (b, C, H, W) float32, masks (b, h, w) int64, places); it is left in its mode.
 
-    Images may be a tuple of the same pictures at several sizes, whose logits are averaged (multi-scale testing, 1706.05587 §4.1). Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
+    Images may be a tuple of the same pictures at several sizes, whose logits are averaged (multi-scale testing, 1706.05587 §4.1).
+    Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
     its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the
     result for all of them.
 
