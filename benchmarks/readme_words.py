@@ -97,7 +97,8 @@ CHINESE = {
     "detector": "在 {processor} 上（2 个线程，一个种子）：`fashion-scenes-c4` 训练 {minutes:.1f} 分钟后，在 {images} 个"
     "未见过的场景中检测服饰，IoU 0.5 时的 AP 为 "
     "{ap50:.1f} %（IoU 0.5 至 0.95 时为 {ap:.1f} %）。",
-    "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %；测试时对镜像和多种尺寸取平均则为 {averaged:.1f} %。",
+    "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %；"
+    "测试时对镜像和多种尺寸取平均则为 {averaged:.1f} %。",
     "detectors' pace": "在相同网络、相同权重和相同图片上，检测器的速度是 torchvision 的 {ratios} 倍。",
     "pace": "{ratio:.2f}（{detector}，{mode}）",
     "detector's memory": "{detector} 在一张 {height} × {width} 的图片上预测需 {predict:.1f} GiB，训练一步需 {train:.1f} GiB（整个进程）。",

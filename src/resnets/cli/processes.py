@@ -33,9 +33,9 @@ def carry_out(arguments: list[str], number: int) -> int:
     """
     if "RANK" in os.environ:
         raise ValueError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
+    from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed import run as torchrun
 
     agent: Any = torchrun  # it has no types
     threads = max(1, default_workers() // number)
