@@ -227,9 +227,10 @@ SECTIONS: dict[str, Callable[[Words], str]] = {
     "networks": networks_sentence,
     "scenes": scenes_text,
     "studies": studies_table,
-    "shipping": shipping_text,
 }
 """By the name in the comments that enclose each part of the READMEs."""
+if any((RESULTS / f"{name}.json").is_file() for name in ("shipping-cpu", "quantization-cpu")):
+    SECTIONS["shipping"] = shipping_text
 
 
 def part(text: str, name: str) -> tuple[str, str, str]:
