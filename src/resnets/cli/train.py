@@ -22,7 +22,7 @@ Train a network. RECIPE is one of {names}; every field of it is an option below.
   resnets train --resume RUN                go on with a stopped run, exactly
   resnets train --resume RUN --prove [K]    compare the next K steps with a path that was never interrupted, bit for bit
   resnets train --resume RUN --replay       see again, layer by layer, the step at which the run diverged
-  --processes N                             so many processes on this machine, each with its part of every batch; often faster on a CPU
+  --processes N                             so many processes on this machine, each with its part of every batch
   --json                                    one object a logged line on standard output
 """
 
