@@ -1,6 +1,7 @@
 """--processes N: a command that trains, carried out by several processes of this machine, which torchrun's own agent starts and watches.
 
-On GPUs each process has one. On a CPU they share the cores, which is worth a try where one process leaves them waiting. For more machines than this one there is torchrun itself.
+On GPUs each process has one. On a CPU they share the cores, which is worth a try where one process leaves them waiting. For more
+machines than this one there is torchrun itself.
 """
 
 from __future__ import annotations
