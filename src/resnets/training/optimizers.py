@@ -113,17 +113,29 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
     """About the nearest (semi-)orthogonal matrix to `matrix` (rows, columns): all singular values are brought near 1.
 
-    The quintic iteration X <- aX + b(XX')X + c(XX')^2 X with the coefficients of Jordan et al. 2024, in bf16.
+    The quintic iteration X <- P(XX')X with P(G) = aI + bG + cG^2 and the coefficients of Jordan et al. 2024. The polynomials commute
+    with G = XX', so that G and the polynomials' product are iterated alone and X is multiplied twice in all. A convolution's matrix
+    has nine times as many columns as rows: in float32 this takes three quarters of the time that iterating X takes in bf16 on a CPU.
+    A G of bf16 would not do: rounding makes it indefinite, and the iteration grows without bound there.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.size(0) <= matrix.size(1)
-    x = (matrix if wide else matrix.T).bfloat16()
+    x = (matrix if wide else matrix.T).float()
     x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x if wide else x.T).to(matrix.dtype)
-    return result
+    gram = x @ x.T
+    product = polynomial = _quintic(gram)
+    for _ in range(steps - 1):
+        gram = polynomial @ gram @ polynomial
+        polynomial = _quintic(gram)
+        product = polynomial @ product
+    result: Tensor = product @ x
+    return (result if wide else result.T).to(matrix.dtype)
+
+
+def _quintic(gram: Tensor) -> Tensor:
+    a, b, c = 3.4445, -4.7750, 2.0315
+    polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    polynomial.diagonal().add_(a)
+    return polynomial
 
 
 class Muon(torch.optim.Optimizer):
