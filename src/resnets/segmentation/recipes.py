@@ -28,7 +28,7 @@ FASHION_SCENES_FCN = SegmentationRecipe(
     workers=0,  # pictures are kept at their size, and cutting them takes less than a process would
     batch_size=16,
     epochs=6,
-    max_steps=5_600,
+    max_steps=6_300,
     loss_stride=2,
     optimizer=Optimizer(name="muon", learning_rate=0.1, sgd_learning_rate=0.1, weight_decay=1e-3),
     schedule=Schedule(kind="linear", warmup=0.02),
