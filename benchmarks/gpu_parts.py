@@ -34,6 +34,7 @@ from resnets.deployment.benchmark_jobs import TorchJob
 from resnets.deployment.benchmark_roofline import MachineRates, measure_rates, synchronize, work_of
 from resnets.deployment.engine import TorchEngine
 from resnets.training.environment import keep_large_buffers
+from resnets.training.fused_norms import fuse_norms
 from resnets.training.objective import Inputs
 from resnets.training.optimizers import build_optimizer
 from resnets.training.settings import Optimizer
@@ -163,9 +164,12 @@ def training(part: Part) -> None:
     )
     for setting in part.settings():
         networks = {"resnets": resnets.create_model(name), "timm": timm.create_model(name)}
+        if setting == "eager" and part.on_gpu:
+            networks["resnets-fused-norms"] = resnets.create_model(name)
+            fuse_norms(networks["resnets-fused-norms"])
         steps = {}
         for package, network in networks.items():
-            job = trainer(part, package, network, setting)
+            job = trainer(part, package.partition("-")[0], network, setting)
             fixed = job.placed(numpy.random.default_rng(0).normal(size=(batch, 3, size, size)).astype(numpy.float32))
             steps[f"{package}, synthetic"] = stepping(job, iter(lambda fixed=fixed: fixed, None))
             steps[f"{package}, resident"] = stepping(job, resident(part, 8 * batch, 3, size, batch, 0))
@@ -178,7 +182,7 @@ def training(part: Part) -> None:
             }
             values["limit_images_per_second"] = work.limit(rates, "train", "bf16", batch)
             if engine.startswith("resnets"):
-                values["ratio_to_timm"] = ratio(measured, engine, engine.replace("resnets", "timm"))
+                values["ratio_to_timm"] = ratio(measured, engine, f"timm, {engine.partition(', ')[2]}")
         part.row(setting=setting, precision="bf16", engines=measured, peak_memory_bytes=part.peak())
 
 

@@ -185,8 +185,8 @@ def shipping_text(words: Words) -> str:
         lines.append("|---|---|" + "---|" * len(batches))
         for name, made in networks.items():
             for mode, precision in dict.fromkeys((row["mode"], row["precision"]) for row in made["summary"]):
-                rows = [row for row in made["summary"] if (row["mode"], row["precision"]) == (mode, precision)]
-                cells = [_shipped(row, words) for row in sorted(rows, key=lambda row: row["batch"])]
+                rows = {row["batch"]: row for row in made["summary"] if (row["mode"], row["precision"]) == (mode, precision)}
+                cells = [_shipped(rows[batch], words) if batch in rows else "" for batch in batches]
                 lines.append(f"| {name} | {words[mode]}, {precision} | {' | '.join(cells)} |")
         processor = record["environment"]["processor"]
         threads = next(iter(networks.values()))["threads"]

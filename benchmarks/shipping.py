@@ -4,10 +4,10 @@
     python benchmarks/shipping.py --networks resnet18 --rounds 2 --seconds 0.5 --no-compile --output FILE    # a quick look
     python benchmarks/shipping.py --model runs/own --quantized int8.xml        # a trained model, and its INT8 file
 
-For resnet18, resnet50 and resnext50-32x4d at 224 pixels: `resnets benchmark` at batch 1 and 16 in fp32, bf16 and int8, and the training
-step. What bf16 and int8 cost in accuracy says benchmarks/quantization.py.
-The pictures on which the engines' answers are compared are real ones: test pictures of Fashion-MNIST, scaled to 224 pixels. Networks by
-name have fresh weights, whose norms have the statistics of these pictures.
+For resnet18, resnet50 and resnext50-32x4d at 224 pixels: `resnets benchmark` at batch 1 and 16 in fp32, bf16 and int8, eager and in the
+runtimes, and the training step at batch 16, where torch's engines take part compiled, too. What bf16 and int8 cost in accuracy says
+benchmarks/quantization.py. The pictures on which the engines' answers are compared are real ones: test pictures of Fashion-MNIST, scaled
+to 224 pixels. Networks by name have fresh weights, whose norms have the statistics of these pictures.
 
 The record has every row, and a summary: our default path, as `open_engine` chooses it (in int8 OpenVINO), against the fastest of the
 peers' engines in the same precision, against torchvision's module as it comes, and against ourselves in fp32; for training steps our module
@@ -17,6 +17,7 @@ as `resnets train` runs it. Each network's rows are written when they are done, 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import shlex
@@ -29,13 +30,12 @@ from typing import Any
 from records import RESULTS, write_record
 
 NETWORKS = ("resnet18", "resnet50", "resnext50-32x4d")
-BATCHES = (1, 16)
+BATCHES, TRAINING_BATCHES = (1, 16), (16,)
 PICTURES = 64
 ABOUT = (
     "by network, the rows of `resnets benchmark` and a summary of them: images/s of our default engine over the fastest peer's in the same "
     "precision, over torchvision's module as it comes, eager and in fp32, and over ours in fp32; medians over the rounds of one interleaved "
-    f"run. top1_agreement is with torchvision's module, on {PICTURES} test pictures of Fashion-MNIST, of networks that never learned. A "
-    "training step of one picture is left out: its batch is at least 2"
+    f"run. top1_agreement is with torchvision's module, on {PICTURES} test pictures of Fashion-MNIST, of networks that never learned"
 )
 
 
@@ -45,7 +45,7 @@ def write_pictures(folder: Path, count: int) -> None:
 
     from resnets.data.datasets import load
 
-    pictures = load("fashion-mnist", "test", report=lambda message: print(message, file=sys.stderr))
+    pictures = load("fashion-mnist", "test", report=tell)
     for number in range(count):
         PIL.Image.fromarray(pictures.images[number, 0].numpy()).convert("RGB").save(folder / f"{number:03}.png")
 
@@ -85,6 +85,11 @@ def summary(rows: list[dict[str, Any]], defaults: dict[str, str]) -> list[dict[s
     return [{key: value for key, value in each.items() if key != "row"} for each in made]
 
 
+def tell(message: str) -> None:
+    """For who waits."""
+    print(message, file=sys.stderr, flush=True)
+
+
 def ratio(ours: dict[str, Any], peer: dict[str, Any]) -> float:
     """Median over the rounds of the peer's time over ours."""
     return statistics.median(
@@ -98,12 +103,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a trained model beside them")
     parser.add_argument("--quantized", type=Path, nargs="*", default=[], help="INT8 files of that model")
     parser.add_argument("--batches", type=int, nargs="*", default=list(BATCHES))
+    parser.add_argument(
+        "--training-batches", type=int, nargs="*", default=list(TRAINING_BATCHES), help="none for no training steps"
+    )
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=6.0, help="a row at least, over all rounds")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--no-train", action="store_true")
+    parser.add_argument("--no-compile", action="store_true", help="training steps without torch.compile, which takes minutes")
     parser.add_argument("--output", type=Path, help="the record's file, in the place of results/shipping-cpu.json")
     options = parser.parse_args()
 
@@ -120,28 +127,37 @@ def main() -> None:
         write_pictures(Path(pictures), PICTURES)
         for name in [*options.networks, *([str(options.model)] if options.model else [])]:
             subject, fresh = subject_of(name, options.size)
-            request = Request(
-                modes=("predict",) if options.no_train else ("predict", "train"),
+            predicting = Request(
                 precisions=("fp32", "bf16", "int8"),
                 batches=tuple(options.batches),
                 seconds=options.seconds,
                 rounds=options.rounds,
                 threads=options.threads,
-                compiled=not options.no_compile,
+                compiled=False,
                 quantized=tuple(options.quantized) if options.model and name == str(options.model) else (),
                 pictures=(Path(pictures),),
             )
-            about, result = benchmark(subject, request, fresh=fresh, listen=lambda message: print(message, file=sys.stderr))
+            training = dataclasses.replace(
+                predicting,
+                modes=("train",),
+                precisions=("fp32", "bf16"),
+                batches=tuple(options.training_batches),
+                compiled=not options.no_compile,
+                quantized=(),
+            )
+            requests = [predicting, training] if options.training_batches else [predicting]
+            runs = [benchmark(subject, request, fresh=fresh, listen=tell) for request in requests]
+            abouts, rows = [about for about, _ in runs], [row for _, result in runs for row in result.rows]
             defaults: dict[str, str] = {
                 precision: choose_engine(subject.network.spec, torch.device("cpu"), precision).engine
                 for precision in ("fp32", "bf16")
             }
-            rows = list(result.rows)
             done = {
                 "command": shlex.join(["python", *sys.argv]),
                 "date": datetime.date.today().isoformat(),
-                **about,
-                "notes": list(result.notes),
+                **abouts[0],
+                "machine": [about["machine"] for about in abouts],
+                "notes": list(dict.fromkeys(note for _, result in runs for note in result.notes)),
                 "summary": summary(rows, {**defaults, "int8": "openvino"}),
                 "rows": rows,
             }

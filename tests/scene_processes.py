@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from resnets.training.run import RunDirectory
 from resnets.training.run_recipe import RunRecipe
@@ -55,6 +57,35 @@ def train_in_two(
 def events(run: Path, kind: str) -> list[dict[str, Any]]:
     """The logged lines of a kind."""
     return [event for event in RunDirectory(run).events() if event["event"] == kind]
+
+
+def check_pictures_and_weights(first: dict[str, Any], second: dict[str, Any], kept: Mapping[str, Tensor]) -> None:
+    """Asserts that two epochs of four steps used each of the 24 pictures once, that each of the 8 was evaluated once, and that both
+    processes ended with the kept weights."""
+    for name, value in kept.items():
+        assert torch.equal(first["weights"][name], second["weights"][name]), name
+        assert torch.equal(first["weights"][name], value), name
+    for epoch in range(2):
+        steps = slice(4 * epoch, 4 * epoch + 4)
+        used = [place for seen in (first, second) for step in seen["indices"][steps] for place in step]
+        assert sorted(used) == list(range(24))
+        assert {len(step) for seen in (first, second) for step in seen["indices"][steps]} == {3}
+    assert (first["evaluated"], second["evaluated"]) == ([0, 1, 2, 3], [4, 5, 6, 7])
+    assert first["events"][-1]["event"] == "done"
+    assert second["events"] == []
+
+
+def check_stopping_and_going_on(recipe: RunRecipe, folder: Path) -> None:
+    """Asserts that a signal to one process stops both behind the same step, and that going on gives the weights of a run without stop."""
+    whole, _ = train_in_two(recipe.updated(output=folder / "whole"), folder / "seen-whole")
+    parts = recipe.updated(output=folder / "parts")
+    stopped = train_in_two(parts, folder / "seen-stopped", interrupt_at=3)
+    assert [seen["interrupted"] for seen in stopped] == [True, True]
+    assert [len(seen["indices"]) for seen in stopped] == [3, 3]
+    resumed = train_in_two(parts, folder / "seen-resumed", goes_on=True)
+    for seen in resumed:
+        assert len(seen["indices"]) == 5
+        assert all(torch.equal(value, whole["weights"][name]) for name, value in seen["weights"].items())
 
 
 def _work(recipe: RunRecipe, environment: dict[str, str], folder: Path, interrupt_at: int | None, goes_on: bool) -> None:

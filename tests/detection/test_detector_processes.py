@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from scene_processes import events, train_in_two
+from scene_processes import check_pictures_and_weights, check_stopping_and_going_on, events, train_in_two
 from torch import Tensor
 
 from resnets.detection import proposals, regions
@@ -106,15 +106,8 @@ def test_with_equal_draws_and_full_quotas_the_split_changes_nothing(
 def test_two_processes_share_pictures_and_end_alike(recipe: DetectionRecipe, tmp_path: Path) -> None:
     two = recipe.updated(output=tmp_path / "two", optimizer={"learning_rate": 0.02})
     first, second = train_in_two(two, tmp_path / "seen")
-    for epoch in range(2):
-        steps = slice(4 * epoch, 4 * epoch + 4)
-        used = [place for seen in (first, second) for step in seen["indices"][steps] for place in step]
-        assert sorted(used) == list(range(24))
     kept = DETECTOR.load(tmp_path / "two" / "model.safetensors")
-    for name, value in kept.state_dict().items():
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-        assert torch.equal(first["weights"][name], value), name
-    assert (first["evaluated"], second["evaluated"]) == ([0, 1, 2, 3], [4, 5, 6, 7])
+    check_pictures_and_weights(first, second, kept.state_dict())
     feed = opened(recipe).feed
     alone = evaluate_detector(kept, feed.evaluation.in_order(), feed.pictures.objects).summary(feed.classes)
     (done,) = events(tmp_path / "two", "done")
@@ -123,18 +116,7 @@ def test_two_processes_share_pictures_and_end_alike(recipe: DetectionRecipe, tmp
     assert {key: done[key] for key in alone if key != "seconds_per_image"} == {
         key: value for key, value in alone.items() if key != "seconds_per_image"
     }
-    assert first["events"][-1]["event"] == "done"
-    assert second["events"] == []
 
 
 def test_the_processes_stop_together_and_go_on(recipe: DetectionRecipe, tmp_path: Path) -> None:
-    """A signal to one of them stops both behind the same step; going on gives the weights of a run that was not stopped."""
-    whole, _ = train_in_two(recipe.updated(output=tmp_path / "whole"), tmp_path / "seen-whole")
-    parts = recipe.updated(output=tmp_path / "parts")
-    stopped = train_in_two(parts, tmp_path / "seen-stopped", interrupt_at=3)
-    assert [seen["interrupted"] for seen in stopped] == [True, True]
-    assert [len(seen["indices"]) for seen in stopped] == [3, 3]
-    resumed = train_in_two(parts, tmp_path / "seen-resumed", goes_on=True)
-    for seen in resumed:
-        assert len(seen["indices"]) == 5
-        assert all(torch.equal(value, whole["weights"][name]) for name, value in seen["weights"].items())
+    check_stopping_and_going_on(recipe, tmp_path)

@@ -1,17 +1,11 @@
-"""The report in a real browser, without a network: what is drawn, what fails, what the script does.
-
-The browser is the one that the variable CHROMIUM names, or the first of chromium, chromium-browser and google-chrome that is
-installed. Where there is none the tests are skipped, unless RESNETS_REQUIRE_BROWSER=1 says that there has to be one.
-"""
+"""The report in a real browser, without a network: what is drawn, what fails, what the script does."""
 
 from __future__ import annotations
 
 import html
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +13,7 @@ from typing import Any
 
 import PIL.Image
 import pytest
+from chromium import find_browser
 
 # Stands at the head of the page, so that it hears of everything behind it, and writes what it saw into the frame's owner at the end.
 PROBE = """<script>
@@ -55,15 +50,7 @@ addEventListener("load", () => {
 @pytest.fixture(scope="module")
 def browser() -> str:
     """The browser's command."""
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if found is None:
-        reason = "no browser: install chromium, or name one in the variable CHROMIUM"
-        if os.environ.get("RESNETS_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"RESNETS_REQUIRE_BROWSER=1, but there is {reason}")
-        pytest.skip(reason)
-    return found
+    return find_browser()
 
 
 def browse(browser: str, page: Path, folder: Path, width: int, *options: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from scene_processes import events, train_in_two
+from scene_processes import check_pictures_and_weights, check_stopping_and_going_on, events, train_in_two
 
 from resnets.data.annotations.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
@@ -38,32 +38,15 @@ def test_two_processes_train_as_one_does(recipe: SegmentationRecipe, tmp_path: P
     assert losses[1] == pytest.approx(losses[0], rel=2e-4)
     assert losses[0][-1] < 0.9 * losses[0][0], "nothing was learned"
     weights = SEGMENTER.load(alone.model_path).state_dict()
-    for name, value in SEGMENTER.load(two / "model.safetensors").state_dict().items():
+    kept = SEGMENTER.load(two / "model.safetensors").state_dict()
+    for name, value in kept.items():
         torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-4)
-        assert torch.equal(first["weights"][name], second["weights"][name]), name
-        assert torch.equal(first["weights"][name], value), name
-    for epoch in range(2):
-        steps = slice(4 * epoch, 4 * epoch + 4)
-        used = [place for seen in (first, second) for step in seen["indices"][steps] for place in step]
-        assert sorted(used) == list(range(24))
-        assert {len(step) for seen in (first, second) for step in seen["indices"][steps]} == {3}
-    assert (first["evaluated"], second["evaluated"]) == ([0, 1, 2, 3], [4, 5, 6, 7])
+    check_pictures_and_weights(first, second, kept)
     (done,), (alone_done,) = events(two, "done"), events(one, "done")
     assert done["num_images"] == 8
     assert sum(map(sum, done["confusion"])) == sum(map(sum, alone_done["confusion"]))
     assert done["mean_iou"] == pytest.approx(alone_done["mean_iou"], abs=0.01)
-    assert first["events"][-1]["event"] == "done"
-    assert second["events"] == []
 
 
 def test_the_processes_stop_together_and_go_on(recipe: SegmentationRecipe, tmp_path: Path) -> None:
-    """A signal to one of them stops both behind the same step; going on gives the weights of a run that was not stopped."""
-    whole, _ = train_in_two(recipe.updated(output=tmp_path / "whole"), tmp_path / "seen-whole")
-    parts = recipe.updated(output=tmp_path / "parts")
-    stopped = train_in_two(parts, tmp_path / "seen-stopped", interrupt_at=3)
-    assert [seen["interrupted"] for seen in stopped] == [True, True]
-    assert [len(seen["indices"]) for seen in stopped] == [3, 3]
-    resumed = train_in_two(parts, tmp_path / "seen-resumed", goes_on=True)
-    for seen in resumed:
-        assert len(seen["indices"]) == 5
-        assert all(torch.equal(value, whole["weights"][name]) for name, value in seen["weights"].items())
+    check_stopping_and_going_on(recipe, tmp_path)

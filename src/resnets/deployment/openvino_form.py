@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ PRECISIONS = ("fp32", "fp16")
 """fp16 is that of the stored weights. bf16 is no form of the file: OpenVINO computes in it where it is asked to and the processor can."""
 _HINTS = {"bf16": "bf16"}  # everything else computes in float32, but for what an int8 graph says itself
 _SECTION = "resnets"
+_SHAPES = 2
+"""Input shapes whose own compiled models are kept: of full batches, and of a last one."""
 
 
 def converted(program: ExportedProgram, description: Description) -> Any:
@@ -67,7 +70,8 @@ def serialized(program: ExportedProgram, description: Description) -> dict[str, 
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO's model, compiled for this processor."""
+    """OpenVINO's model, compiled for this processor: once for inputs of any shape, and again for each shape that comes a second time,
+    which takes a few hundredths of a second and saves a few hundredths of the time from then on."""
 
     name: EngineName = "openvino"
 
@@ -87,17 +91,36 @@ class OpenVinoEngine(Engine):
         own = description.form.precision
         if precision not in (None, own, "bf16"):
             raise ValueError(f"this network was exported in {own}; OpenVINO computes it in {own} or bf16, not {precision}")
-        settings = {
+        self._settings = {
             "INFERENCE_PRECISION_HINT": _HINTS.get(precision or own, "f32"),
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "NUM_STREAMS": 1,  # one batch at a time, with all threads
         }
         super().__init__(description, f"openvino {openvino.__version__.partition('-')[0]}", precision or own)
-        self.compiled = core.compile_model(model, "CPU", settings)
+        self.compiled = core.compile_model(model, "CPU", self._settings)
+        self._core, self._model = core, model
+        self._any_shape = self.compiled.create_infer_request()
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def outputs(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        found = self.compiled([inputs.cpu().contiguous().numpy()], share_inputs=True)
-        return tuple(torch.from_numpy(found[name]) for name in OUTPUTS[self.description.form.input])
+        request = self._request(tuple(inputs.shape))
+        request.infer([inputs.cpu().contiguous().numpy()], share_inputs=True, share_outputs=True)
+        # Copied: the request writes its next results into the same memory.
+        return tuple(torch.from_numpy(request.get_tensor(name).data.copy()) for name in OUTPUTS[self.description.form.input])
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What runs inputs of this shape: its own request from its second time on."""
+        request = self._requests.pop(shape, None)
+        if request is None:
+            request = self._any_shape
+        elif request is self._any_shape:
+            model = self._model.clone()
+            model.reshape(list(shape))
+            request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        self._requests[shape] = request
+        while len(self._requests) > _SHAPES:
+            self._requests.popitem(last=False)
+        return request
 
 
 def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None) -> OpenVinoEngine:

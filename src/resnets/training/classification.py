@@ -24,6 +24,7 @@ from .evaluate import EvaluationResult, evaluate
 from .feed import Feed, open_feed
 from .findings import FindingsCollector
 from .fine_tuning import Learners, rate_factors
+from .fused_norms import fuse_norms, needed_for_fused_norms
 from .losses import build_loss
 from .objective import Classifying, Inputs
 from .optimizers import build_optimizer
@@ -152,6 +153,8 @@ def open_session(recipe: Recipe, report: Callable[[str], None], world: World = A
     device = choose_device(recipe.device, world.local_rank)
     if recipe.cuda_graphs and device.type != "cuda":
         raise ValueError(f"cuda_graphs needs an NVIDIA GPU, but the run is on {device}; leave it off")
+    if recipe.fused_norms:
+        needed_for_fused_norms(device)
     prepare_machine(recipe)
     with world.first_alone():
         read = read_start(recipe)
@@ -166,6 +169,8 @@ def open_session(recipe: Recipe, report: Callable[[str], None], world: World = A
     try_picture(network, feed.preprocessing, device)
     if recipe.distributed.synchronized_norm and world.size > 1:
         synchronize_norms(network, device)
+    if recipe.fused_norms:
+        report(f"{fuse_norms(network)} batch norms computed together with what stands behind them")
     learners = Learners(network, recipe)
     average = None
     if recipe.averaging.decay:

@@ -78,6 +78,8 @@ class Recipe(RunRecipe):
     """Compile the network with torch.compile."""
     cuda_graphs: bool = False
     """Replay the network's kernels as CUDA graphs (NVIDIA GPUs only)."""
+    fused_norms: bool = False
+    """Compute batch norms together with the ReLU or the sum behind them, by Triton kernels (NVIDIA GPUs only)."""
 
     @field_validator("network")
     @classmethod
@@ -110,6 +112,10 @@ class Recipe(RunRecipe):
             raise ValueError("pixel_mean has one mean for each pixel and fits one size only; leave evaluation.image_size unset")
         if self.loss.threshold is not None and self.loss.name != "binary-cross-entropy":
             raise ValueError("loss.threshold is for binary-cross-entropy; set loss.name to it, or leave the threshold unset")
+        if self.fused_norms and self.compile:
+            raise ValueError("compile makes kernels for the norms itself; use it or fused_norms")
+        if self.fused_norms and self.distributed.synchronized_norm:
+            raise ValueError("fused_norms takes the statistics of each process's own pictures; use one or the other")
         if self.augmentation.repeats > 1 and (self.pruning or self.sampling != "uniform"):
             raise ValueError("augmentation.repeats sets the order of the pictures, as pruning and sampling do; use one of them")
         return self
