@@ -137,17 +137,21 @@ def main() -> None:
                 quantized=tuple(options.quantized) if options.model and name == str(options.model) else (),
                 pictures=(Path(pictures),),
             )
-            training = dataclasses.replace(
-                predicting,
-                modes=("train",),
-                precisions=("fp32", "bf16"),
-                batches=tuple(options.training_batches),
-                compiled=not options.no_compile,
-                quantized=(),
-            )
-            requests = [predicting, training] if options.training_batches else [predicting]
+            requests = [predicting]
+            for precision in ("fp32", "bf16") if options.training_batches else ():
+                # A run each: all engines of both precisions, with what they keep for training, would not fit into 24 GiB at once.
+                requests.append(
+                    dataclasses.replace(
+                        predicting,
+                        modes=("train",),
+                        precisions=(precision,),
+                        batches=tuple(options.training_batches),
+                        compiled=not options.no_compile,
+                        quantized=(),
+                    )
+                )
             runs = [benchmark(subject, request, fresh=fresh, listen=tell) for request in requests]
-            abouts, rows = [about for about, _ in runs], [row for _, result in runs for row in result.rows]
+            abouts = [about for about, _ in runs]
             defaults: dict[str, str] = {
                 precision: choose_engine(subject.network.spec, torch.device("cpu"), precision).engine
                 for precision in ("fp32", "bf16")
@@ -158,8 +162,8 @@ def main() -> None:
                 **abouts[0],
                 "machine": [about["machine"] for about in abouts],
                 "notes": list(dict.fromkeys(note for _, result in runs for note in result.notes)),
-                "summary": summary(rows, {**defaults, "int8": "openvino"}),
-                "rows": rows,
+                "summary": [row for _, result in runs for row in summary(list(result.rows), {**defaults, "int8": "openvino"})],
+                "rows": [row for _, result in runs for row in result.rows],
             }
             before = json.loads((folder / f"{record}.json").read_text())["networks"] if (folder / f"{record}.json").exists() else {}
             networks = {**before, subject.name: done}

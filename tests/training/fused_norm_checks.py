@@ -112,3 +112,13 @@ def test_a_single_value_a_channel_is_refused() -> None:
     norm = FusedNorm(nn.BatchNorm2d(3).to(DEVICE), "norm, relu")
     with pytest.raises(ValueError, match="single value a channel"):
         norm(torch.ones(1, 3, 1, 1, device=DEVICE))
+
+
+@pytest.mark.usefixtures("kernels")
+def test_what_is_not_a_number_stays_so() -> None:
+    """The run must see it, also behind a ReLU."""
+    x = drawn((2, 4, 3, 3), torch.float32, 0)
+    x[0, 1, 0, 0] = torch.nan
+    y = FusedNorm(nn.BatchNorm2d(4).to(DEVICE), "norm, relu")(x)
+    assert y[:, 1].isnan().all()
+    assert y[:, [0, 2, 3]].isfinite().all()

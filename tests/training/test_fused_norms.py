@@ -21,7 +21,7 @@ from resnets.training.run import train
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
 def test_the_kernels_compute_what_pytorch_does() -> None:
     environment = {**os.environ, **({} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"})}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent / "fused_norm_checks.py")]
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", str(Path(__file__).parent / "fused_norm_checks.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

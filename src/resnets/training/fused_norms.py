@@ -115,8 +115,8 @@ def fuse_norms(network: Network) -> int:
         fused += 1
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         layers = list(sequence.named_children())
-        for (name, norm), (behind, relu) in itertools.pairwise(layers):
-            if _can_be_fused(norm) and isinstance(relu, nn.ReLU):
+        for (name, norm), (behind, following) in itertools.pairwise(layers):
+            if _can_be_fused(norm) and isinstance(following, nn.ReLU):
                 setattr(sequence, name, FusedNorm(norm, "norm, relu"))
                 setattr(sequence, behind, nn.Identity())
                 fused += 1

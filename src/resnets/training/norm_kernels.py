@@ -10,6 +10,8 @@ x^ is the normalised x. The map is read twice and written once on the way forwar
 way back. All arithmetic is in float32; what is read and written has the map's own type. Importing this imports Triton.
 """
 
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
+
 from __future__ import annotations
 
 from typing import Any
@@ -26,7 +28,7 @@ _PROGRAMS = 512
 
 
 @triton.jit
-def _sums_kernel(x, partial, positions, channels, splits, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _sums_kernel(x, partial, positions, channels, splits, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Sums of x - k and (x - k)^2 over the positions of a split; k, the first position's x, keeps the squares small."""
     split = tl.program_id(1)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
@@ -46,7 +48,7 @@ def _sums_kernel(x, partial, positions, channels, splits, ROWS: tl.constexpr, CO
 
 
 @triton.jit
-def _statistics_kernel(  # type: ignore[no-untyped-def]
+def _statistics_kernel(
     x, partial, statistics, running_mean, running_var, positions, channels, splits, epsilon, momentum,
     SPLITS: tl.constexpr, COLUMNS: tl.constexpr, TRACKED: tl.constexpr,
 ):  # fmt: skip
@@ -61,7 +63,8 @@ def _statistics_kernel(  # type: ignore[no-untyped-def]
     shift = tl.sum(tl.load(partial + place, mask=mask, other=0.0), 0) / count
     square = tl.sum(tl.load(partial + splits * channels + place, mask=mask, other=0.0), 0) / count
     mean = shift + tl.load(x + column, mask=inside, other=0.0).to(tl.float32)
-    variance = tl.maximum(square - shift * shift, 0.0)
+    variance = square - shift * shift
+    variance = tl.where(variance < 0, 0.0, variance)
     tl.store(statistics + column, mean, mask=inside)
     tl.store(statistics + channels + column, 1 / tl.sqrt(variance + epsilon), mask=inside)
     if TRACKED:
@@ -73,7 +76,7 @@ def _statistics_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _result_kernel(  # type: ignore[no-untyped-def]
+def _result_kernel(
     x, shortcut, weight, bias, statistics, y, positions, channels,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ADDS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
@@ -91,12 +94,12 @@ def _result_kernel(  # type: ignore[no-untyped-def]
     if ADDS:
         result += tl.load(shortcut + place, mask=mask, other=0.0).to(tl.float32)
     if RELU:
-        result = tl.maximum(result, 0.0)
+        result = tl.where(result < 0, 0.0, result)  # what is not a number stays so, which tl.maximum would hide
     tl.store(y + place, result.to(y.dtype.element_ty), mask=mask)
 
 
 @triton.jit
-def _gradient_sums_kernel(  # type: ignore[no-untyped-def]
+def _gradient_sums_kernel(
     x, y, gradient, statistics, partial, positions, channels, splits,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
@@ -114,7 +117,7 @@ def _gradient_sums_kernel(  # type: ignore[no-untyped-def]
         place = row.to(tl.int64)[:, None] * channels + column[None, :]
         g = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
         if RELU:
-            g = tl.where(tl.load(y + place, mask=mask, other=0.0).to(tl.float32) > 0, g, 0.0)
+            g = tl.where(tl.load(y + place, mask=mask, other=0.0).to(tl.float32) <= 0, 0.0, g)
         total += g
         product += g * (tl.load(x + place, mask=mask, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
     tl.store(partial + split * channels + column, tl.sum(total, 0), mask=inside)
@@ -122,7 +125,7 @@ def _gradient_sums_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _gradient_kernel(  # type: ignore[no-untyped-def]
+def _gradient_kernel(
     x, y, gradient, weight, statistics, sums, dx, dh, positions, channels,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ADDS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
@@ -139,7 +142,7 @@ def _gradient_kernel(  # type: ignore[no-untyped-def]
     mean_product = tl.load(sums + channels + column, mask=inside, other=0.0) / count
     g = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
     if RELU:
-        g = tl.where(tl.load(y + place, mask=mask, other=0.0).to(tl.float32) > 0, g, 0.0)
+        g = tl.where(tl.load(y + place, mask=mask, other=0.0).to(tl.float32) <= 0, 0.0, g)
     if ADDS:
         tl.store(dh + place, g.to(dh.dtype.element_ty), mask=mask)
     normalised = (tl.load(x + place, mask=mask, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
@@ -217,4 +220,4 @@ def _block(channels: int) -> tuple[int, int]:
 def _splits(positions: int, channels: int) -> int:
     """Among how many programs a channel's positions are shared out."""
     rows, columns = _block(channels)
-    return max(1, min(triton.cdiv(positions, rows), _PROGRAMS // triton.cdiv(channels, columns), 128))
+    return int(max(1, min(triton.cdiv(positions, rows), _PROGRAMS // triton.cdiv(channels, columns), 128)))
