@@ -226,11 +226,10 @@ SECTIONS: dict[str, Callable[[Words], str]] = {
     "distributed": distributed_sentence,
     "networks": networks_sentence,
     "scenes": scenes_text,
+    "shipping": shipping_text,
     "studies": studies_table,
 }
 """By the name in the comments that enclose each part of the READMEs."""
-if any((RESULTS / f"{name}.json").is_file() for name in ("shipping-cpu", "quantization-cpu")):
-    SECTIONS["shipping"] = shipping_text
 
 
 def part(text: str, name: str) -> tuple[str, str, str]:

@@ -52,7 +52,7 @@ ENGLISH = {
     "predict": "prediction",
     "train": "training",
     "comma": ", ",
-    "shipping": "Images/s at 224 px on {processor} with {threads} threads, in one interleaved run: the default way to predict (as "
+    "shipping": "Images/s at 224 px on {processor} with {threads} threads, each row from an interleaved run: the default way to predict (as "
     "`open_engine` chooses it in fp32 and bf16; OpenVINO in int8) and our training step, beside torchvision's module as it comes (eager, fp32) "
     "and the fastest other engine in the same precision.",
     "shipping columns": "| network | mode | {batches} |",
@@ -105,7 +105,7 @@ CHINESE = {
     "predict": "预测",
     "train": "训练",
     "comma": "、",
-    "shipping": "每秒图像数（224 px，{processor}，{threads} 个线程，同一次交错运行）：默认的预测路径（fp32 与 bf16 由 `open_engine` "
+    "shipping": "每秒图像数（224 px，{processor}，{threads} 个线程，每行出自一次交错运行）：默认的预测路径（fp32 与 bf16 由 `open_engine` "
     "选择，int8 为 OpenVINO）和我们的训练步，与 torchvision 自身的模块（eager、fp32）以及同精度下最快的其他引擎相比。",
     "shipping columns": "| 网络 | 模式 | {batches} |",
     "batch": "批量 {batch}",
