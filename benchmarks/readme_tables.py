@@ -175,37 +175,36 @@ def scenes_text(words: Words) -> str:
 
 
 def shipping_text(words: Words) -> str:
-    """How fast networks predict and train beside the peers' engines, and what less precision costs, as far as it was measured."""
-    parts = []
-    if (RESULTS / "shipping-cpu.json").is_file():
-        record = read_record("shipping-cpu")
-        networks = record["networks"]
-        batches = sorted({row["batch"] for made in networks.values() for row in made["summary"] if row["mode"] == "predict"})
-        lines = [words["shipping columns"].format(batches=" | ".join(words["batch"].format(batch=each) for each in batches))]
-        lines.append("|---|---|" + "---|" * len(batches))
-        for name, made in networks.items():
-            for mode, precision in dict.fromkeys((row["mode"], row["precision"]) for row in made["summary"]):
-                rows = {row["batch"]: row for row in made["summary"] if (row["mode"], row["precision"]) == (mode, precision)}
-                cells = [_shipped(rows[batch], words) if batch in rows else "" for batch in batches]
-                lines.append(f"| {name} | {words[mode]}, {precision} | {' | '.join(cells)} |")
-        processor = record["environment"]["processor"]
-        threads = next(iter(networks.values()))["threads"]
-        parts.append(words["shipping"].format(processor=processor, threads=threads) + "\n\n" + "\n".join(lines))
-    if (RESULTS / "quantization-cpu.json").is_file():
-        record = read_record("quantization-cpu")
-        rows = [row for row in record["rows"][1:] if not row["engine"].startswith("torch")]
-        engines = [
-            words["engine's drop"].format(
-                engine=row["engine"], precision=row["precision"], top1=100 * row["top1"], same=100 * row["top1_agreement"]
-            )
-            for row in rows
-        ]
-        parts.append(
-            words["quantization"].format(
-                images=record["num_images"], top1=100 * record["rows"][0]["top1"], engines=words["semicolon"].join(engines)
-            )
+    """How fast networks predict and train beside the peers' engines, and what less precision costs."""
+    record = read_record("shipping-cpu")
+    networks = record["networks"]
+    batches = sorted({row["batch"] for made in networks.values() for row in made["summary"] if row["mode"] == "predict"})
+    lines = [
+        words["shipping"].format(processor=record["environment"]["processor"], threads=next(iter(networks.values()))["threads"]),
+        "",
+        words["shipping columns"].format(batches=" | ".join(words["batch"].format(batch=each) for each in batches)),
+        "|---|---|" + "---|" * len(batches),
+    ]
+    for name, made in networks.items():
+        for mode, precision in dict.fromkeys((row["mode"], row["precision"]) for row in made["summary"]):
+            rows = {row["batch"]: row for row in made["summary"] if (row["mode"], row["precision"]) == (mode, precision)}
+            cells = [_shipped(rows[batch], words) if batch in rows else "" for batch in batches]
+            lines.append(f"| {name} | {words[mode]}, {precision} | {' | '.join(cells)} |")
+    record = read_record("quantization-cpu")
+    engines = [
+        words["engine's drop"].format(
+            engine=row["engine"], precision=row["precision"], top1=100 * row["top1"], same=100 * row["top1_agreement"]
         )
-    return "\n\n".join(parts)
+        for row in record["rows"][1:]
+        if not row["engine"].startswith("torch")
+    ]
+    lines += [
+        "",
+        words["quantization"].format(
+            images=record["num_images"], top1=100 * record["rows"][0]["top1"], engines=words["semicolon"].join(engines)
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def _shipped(row: dict[str, Any], words: Words) -> str:

@@ -76,16 +76,23 @@ def _statistics_kernel(
 
 
 @triton.jit
-def _result_kernel(
-    x, shortcut, weight, bias, statistics, y, positions, channels,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ADDS: tl.constexpr, RELU: tl.constexpr,
-):  # fmt: skip
-    """y of a block."""
+def _block_here(positions, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """This program's columns, which of them there are, which of its elements there are, and where these lie."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < channels
     mask = (row < positions)[:, None] & inside[None, :]
     place = row.to(tl.int64)[:, None] * channels + column[None, :]
+    return column, inside, mask, place
+
+
+@triton.jit
+def _result_kernel(
+    x, shortcut, weight, bias, statistics, y, positions, channels,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, ADDS: tl.constexpr, RELU: tl.constexpr,
+):  # fmt: skip
+    """y of a block."""
+    column, inside, mask, place = _block_here(positions, channels, ROWS, COLUMNS)
     mean = tl.load(statistics + column, mask=inside, other=0.0)
     scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     scale *= tl.load(statistics + channels + column, mask=inside, other=0.0)
@@ -130,11 +137,7 @@ def _gradient_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, ADDS: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     """dx and dh of a block."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = column < channels
-    mask = (row < positions)[:, None] & inside[None, :]
-    place = row.to(tl.int64)[:, None] * channels + column[None, :]
+    column, inside, mask, place = _block_here(positions, channels, ROWS, COLUMNS)
     mean = tl.load(statistics + column, mask=inside, other=0.0)
     scale = tl.load(statistics + channels + column, mask=inside, other=0.0)
     count = positions.to(tl.float32)
