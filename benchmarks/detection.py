@@ -32,7 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resnets.training.environment import describe_environment, keep_large_buffers
+from resnets.core.environment import describe_environment, keep_large_buffers
 
 keep_large_buffers()
 

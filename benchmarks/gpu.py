@@ -21,7 +21,7 @@ from typing import Any
 
 from records import write_record
 
-from resnets.training.environment import describe_environment, installed_version
+from resnets.core.environment import describe_environment, installed_version
 
 PARTS = Path(__file__).resolve().parent / "gpu_parts.py"
 SHARES = {"training": 0.36, "prediction": 0.2, "small": 0.16, "recipe": 0.08, "depth": 0.14, "detection": 0.06}

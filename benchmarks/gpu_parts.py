@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 import resnets
+from resnets.core.environment import keep_large_buffers
 from resnets.data import augmentation
 from resnets.data.order import EpochOrder
 from resnets.data.preprocessing import Preprocessing
@@ -33,7 +34,6 @@ from resnets.deployment.benchmark_contestants import Contestant
 from resnets.deployment.benchmark_jobs import TorchJob
 from resnets.deployment.benchmark_roofline import MachineRates, measure_rates, synchronize, work_of
 from resnets.deployment.engine import TorchEngine
-from resnets.training.environment import keep_large_buffers
 from resnets.training.fused_norms import fuse_norms
 from resnets.training.objective import Inputs
 from resnets.training.optimizers import build_optimizer

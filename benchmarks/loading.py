@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from resnets.training.environment import keep_large_buffers
+from resnets.core.environment import keep_large_buffers
 
 ENGINES = ("torchvision", "stream", "memory", "disk")
 SIZE, MEAN, STD = 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

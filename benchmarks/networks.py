@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from resnets.training.environment import describe_environment, keep_large_buffers
+from resnets.core.environment import describe_environment, keep_large_buffers
 
 keep_large_buffers()
 

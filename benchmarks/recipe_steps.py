@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from resnets.training.environment import keep_large_buffers
+from resnets.core.environment import keep_large_buffers
 
 WARM_UP_STEPS = 3
 

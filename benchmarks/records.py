@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from resnets.files import write_atomically
-from resnets.training.environment import describe_environment
+from resnets.core.environment import describe_environment
+from resnets.core.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

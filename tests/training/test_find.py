@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resnets.cli import main
-from resnets.training.batch_finder import BatchSearch, Trial, find_batch_size, free_memory, largest_that_fits, memory_line
+from resnets.training.batch_finder import BatchSearch, Trial, find_batch_size, largest_that_fits, memory_line
 from resnets.training.checkpoint import fingerprint
 from resnets.training.learning_rate_finder import RangeTest, range_test, slope
 from resnets.training.recipe import Recipe
@@ -132,21 +132,6 @@ def test_memory_goes_by_a_line_through_what_is_visible() -> None:
     everything = [(size, (500 + 40 * size) * MIB) for size in (2, 4, 8)]
     at_nothing, each = memory_line(everything) or (0, 0)
     assert (at_nothing / MIB, each / MIB) == pytest.approx((500, 40))
-
-
-def test_free_memory_ends_at_the_containers_limit(tmp_path: Path) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 8000 kB\nMemAvailable:    6000 kB\n")
-    assert free_memory(tmp_path) == 6000 * 1024
-    group = tmp_path / "sys" / "fs" / "cgroup"
-    group.mkdir(parents=True)
-    (group / "memory.current").write_text("1000000\n")
-    (group / "memory.max").write_text("max\n")
-    assert free_memory(tmp_path) == 6000 * 1024
-    (group / "memory.max").write_text("3000000\n")
-    assert free_memory(tmp_path) == 2000000
-    (group / "memory.max").write_text("900000\n")
-    assert free_memory(tmp_path) == 0
 
 
 def test_the_fastest_is_the_smallest_of_those_as_fast() -> None:

@@ -13,13 +13,13 @@ import torchvision
 from peers import images, on_meta, randomized, transformers_network
 from safetensors.torch import save_file
 
+from resnets.core.safe_pickle import read_array_pickle
 from resnets.data.preprocessing import Preprocessing
 from resnets.networks import NetworkSpec, build, get_spec
 from resnets.weights import caffe
 from resnets.weights.foreign_file import detect_layout, detect_spec, read_foreign, read_tensors
 from resnets.weights.hub import read_folder
 from resnets.weights.layouts import LAYOUTS, convert
-from resnets.weights.safe_pickle import read_array_pickle
 
 SMALL = "resnet18:width=8,stem_width=8"
 """A network whose files are small; it has no peer, so that readings name it."""

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from resnets.core.safe_pickle import read_array_pickle
 from resnets.weights.foreign_file import read_foreign
 from resnets.weights.hub import read_folder
-from resnets.weights.safe_pickle import read_array_pickle
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 

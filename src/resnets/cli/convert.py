@@ -112,7 +112,7 @@ def _write_foreign(state: dict[str, Tensor], path: Path) -> None:
     import torch
     from safetensors.torch import save
 
-    from ..files import atomic, write_atomically
+    from ..core.files import atomic, write_atomically
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     if path.suffix == ".safetensors":

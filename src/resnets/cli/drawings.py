@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ..core.files import write_atomically
 from ..data.decoding import Pixels
-from ..files import write_atomically
 from .options import messages, print_json
 
 

@@ -48,7 +48,7 @@ class EvaluateOptions:
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(EvaluateOptions, arguments, "evaluate", "Measure a trained model on pictures with known classes.")
-    from ..training.environment import keep_large_buffers
+    from ..core.environment import keep_large_buffers
 
     keep_large_buffers()
     from ..data.picture_loader import PictureLoader

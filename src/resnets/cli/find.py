@@ -59,8 +59,8 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
 
 
 def _session(recipe: Recipe) -> ClassificationSession:
+    from ..core.environment import keep_large_buffers
     from ..training.classification import open_session
-    from ..training.environment import keep_large_buffers
 
     keep_large_buffers()
     console = messages()

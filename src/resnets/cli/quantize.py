@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
     options = parse(QuantizeOptions, arguments, "quantize", "Write a trained network as int8, within a budget of accuracy.")
     if is_exported(options.model):
         raise ValueError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
-    from ..training.environment import keep_large_buffers
+    from ..core.environment import keep_large_buffers
 
     keep_large_buffers()
     from ..deployment.models import open_network

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from ..core.environment import keep_large_buffers
 from ..data.own import is_path
-from ..training.environment import keep_large_buffers
 from ..training.run_recipe import AnyRecipe, read_run_recipe
 from . import processes
 from . import resume as resume_checks

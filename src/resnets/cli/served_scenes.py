@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 import torch
 
+from ..core.files import write_atomically
 from ..data.decoding import Pixels
 from ..deployment.samples import MOST, Sample, spread
 from ..deployment.served import SHOWN, Answer, BadPicture, Bar, Served
 from ..detection.model_kind import DETECTOR
 from ..detection.predict import predict_boxes
-from ..files import write_atomically
 from ..reports.drawn_objects import class_colour, draw_boxes, draw_mask
 from ..reports.pictures import data_address
 from ..segmentation.model_kind import SEGMENTER

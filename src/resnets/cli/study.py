@@ -103,8 +103,8 @@ def _request(options: StudyOptions, budget: float) -> Any:
 
 
 def _run_one(study: Study, options: StudyOptions, budget: float, output: Path) -> dict[str, Any]:
+    from ..core.environment import keep_large_buffers
     from ..studies.run import run_study
-    from ..training.environment import keep_large_buffers
 
     if study.trains:
         keep_large_buffers()

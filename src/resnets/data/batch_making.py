@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.machine import usable_cores
 from .decoding import Unreadable
 from .order import StepPlan
 
@@ -75,8 +76,7 @@ class Making(Protocol):
 
 def default_workers() -> int:
     """One for each core that this process may run on; processes that train together on one machine share its cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def make_rows(maker: Maker, request: Request, rows: range, made: Made) -> None:

@@ -1,7 +1,8 @@
 """CIFAR-10 and CIFAR-100: their official archives, checked, and the pictures in them.
 
 Each set is published as one archive of Python pickles and one of plain bytes; either will do, and they hold the same pictures in the same
-order. The archive is read where it lies, without unpacking it. A pickle is a program: it is read by `resnets.safe_pickle`, which runs none.
+order. The archive is read where it lies, without unpacking it. A pickle is a program: `resnets.core.safe_pickle` reads it
+and runs none.
 
 Legend: N pictures. Source of formats and names: https://www.cs.toronto.edu/~kriz/cifar.html. Importing this module loads no torch.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..safe_pickle import unpickle_arrays
+from ..core.safe_pickle import unpickle_arrays
 from .errors import DataError, NotThere
 
 if TYPE_CHECKING:

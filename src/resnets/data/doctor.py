@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.machine import usable_cores
 from .doctor_comparison import Fingerprints, Split
 from .doctor_findings import Checkup, Finding, Place, in_order
 from .doctor_picture import Examined, array_thumbnail, examine, likeness_of, pixel_fingerprint, thumbnail
-from .doctor_workers import Lost, outcomes, usable_cores
+from .doctor_workers import Lost, outcomes
 from .folders import PICTURE_ENDINGS, OwnPictures
 from .pictures import PictureSource
 

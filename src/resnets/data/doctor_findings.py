@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 
 Severity = Literal["exclude", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("exclude", "warn", "note")

@@ -35,11 +35,6 @@ class Lost:
     reason: str
 
 
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def outcomes(
     function: Callable[[Shared, Job], Result], shared: Shared, jobs: Iterable[Job], *, workers: int, seconds: float = 60.0
 ) -> Iterator[tuple[Job, Result | Lost]]:

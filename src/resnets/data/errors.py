@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..core.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """A dataset's file is missing, damaged, not the one it should be, or cannot be kept; the message names it and the fix."""
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from .errors import DataError
 
 _UNSIGNED_BYTE = 0x08

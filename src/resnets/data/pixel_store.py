@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import atomic
+from ..core.files import atomic
 from .batch_making import Made, Making, Request, ThreadedMaking
 from .batch_processes import ProcessMaking, processes_work
 from .decoding import Pixels

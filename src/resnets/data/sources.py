@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import atomic
+from ..core.files import atomic
 from .errors import DataError, NotThere
 from .files import DIGITS_NAME, DIGITS_SHA256, FILES, DataFile, find, sha256, verify
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from ..core.machine import free_memory
 from .decoding import EncodedPicture, Unreadable
 from .pictures import PictureFiles, PictureSource
 from .sources import cache_directory
@@ -73,17 +74,6 @@ def expected_bytes(source: PictureSource, stored: Stored) -> int:
         height, width = stored.shape(picture.height, picture.width)
         sizes.append(height * width * channels)
     return len(source) * sum(sizes) // max(1, len(sizes))
-
-
-def free_memory() -> int:
-    """Bytes of memory that can be taken: what the system has free, within the limit of this process's control group; 0 if unknown."""
-    found, system = [], Path("/proc/meminfo")
-    if system.exists() and (stated := re.search(r"MemAvailable:\s+(\d+) kB", system.read_text())):
-        found.append(int(stated[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
-        found.append(max(0, int(most) - int(used.read_text())))
-    return min(found, default=0)
 
 
 def free_room(folder: Path) -> int:

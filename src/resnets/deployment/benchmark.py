@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..training.environment import describe_environment, installed_version
+from ..core.environment import describe_environment, installed_version
 from .benchmark_contestants import EXPORTED, QUANTIZED, Contestant, contestants
 from .benchmark_files import Subject, benchmark_pictures, preprocessing_of, write_peer_onnx, write_subject
 from .benchmark_roofline import DTYPES, MachineRates, measure_rates, work_of

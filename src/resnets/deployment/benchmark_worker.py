@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy
 from numpy.typing import NDArray
 
-from ..training.environment import keep_large_buffers
+from ..core.environment import keep_large_buffers
 from .benchmark_contestants import PICTURES, Contestant
 from .benchmark_jobs import Job, open_job
 
@@ -123,7 +123,7 @@ def resident(what: Literal["VmRSS", "VmHWM"], status: Path = Path("/proc/self/st
         for line in status.read_text().splitlines():
             if line.startswith(what):
                 return int(line.split()[1]) * 1024
-    from ..training.batch_finder import process_peak
+    from ..core.machine import process_peak
 
     return process_peak()
 

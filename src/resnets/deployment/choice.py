@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 
+from ..core.machine import multiplies_bf16
 from ..inspection.cost import network_cost
 from ..networks import NetworkSpec
 from .names import EngineName
@@ -46,20 +46,11 @@ def installed(engine: str) -> bool:
     return find_spec(engine) is not None if engine in ("onnxruntime", "openvino") else True
 
 
-def computes_bf16() -> bool:
-    """Whether this processor multiplies bf16 numbers itself; where it does not, bf16 is slower than fp32."""
-    try:
-        listing = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return any(flag in listing for flag in ("avx512_bf16", "amx_bf16", " bf16 "))
-
-
 def fast_precision(engine: str, device: torch.device) -> str:
     """The precision "auto" for an engine: bf16 where it runs faster for it, else fp32."""
     if device.type == "cuda":
         return "bf16" if engine.startswith("torch") and torch.cuda.is_bf16_supported(False) else "fp32"
-    return "bf16" if engine != "onnxruntime" and device.type == "cpu" and computes_bf16() else "fp32"
+    return "bf16" if engine != "onnxruntime" and device.type == "cpu" and multiplies_bf16() else "fp32"
 
 
 def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None = None, count: int | None = None) -> Choice:

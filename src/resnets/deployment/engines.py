@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import torch
 
+from ..core.machine import multiplies_bf16
 from ..networks import Network
-from .choice import Choice, choose_engine, computes_bf16, fast_precision, installed
+from .choice import Choice, choose_engine, fast_precision, installed
 from .description import Description, description_of
 from .engine import DTYPES, Engine, EngineModule, TorchEngine
 from .folding import fold
@@ -133,7 +134,7 @@ def _open_exported(
     reader: Any = form if path.suffix.lower() in form.SUFFIXES else form_module(able[0])
     wanted = precision
     if precision == "auto":
-        wanted = "bf16" if found == "openvino" and computes_bf16() else None
+        wanted = "bf16" if found == "openvino" and multiplies_bf16() else None
     opened: Engine = form.open_contents(reader.read_contents(path), str(path), precision=wanted, threads=threads)
     if report is not None:
         report(Choice(found, opened.precision, reason).sentence())

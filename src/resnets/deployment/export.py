@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from ..files import write_together
+from ..core.environment import describe_environment, installed_version
+from ..core.files import write_together
 from ..networks import Network
-from ..training.environment import describe_environment, installed_version
 from .description import Description, description_of
 from .engine import DTYPES, Engine
 from .engines import form_module

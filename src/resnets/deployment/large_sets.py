@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.environment import installed_version
 from ..data.files import sha256
-from ..training.environment import installed_version
 from .answers import Answers
 from .engine import Engine
 from .parquet import rows_of, rows_schema

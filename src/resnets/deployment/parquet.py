@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import atomic
+from ..core.files import atomic
 from .answers import Answer
 from .reading import ReadBatch
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from .parquet import METADATA, arrow, write_rows, write_together
 
 PART_ROWS = 4096

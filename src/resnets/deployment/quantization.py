@@ -21,9 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..files import write_together
+from ..core.environment import describe_environment, installed_version
+from ..core.files import write_together
 from ..networks import Network
-from ..training.environment import describe_environment, installed_version
 from ..training.evaluate import EvaluationResult, evaluate
 from .description import Description, description_of
 from .engine import Engine, EngineModule, needed

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..core.files import write_atomically
 from ..data.datasets import DATASETS, load
 from ..data.own import find_own, is_path, is_shards
-from ..files import write_atomically
 
 MOST = 10
 """Samples of one page."""

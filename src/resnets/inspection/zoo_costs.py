@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from ..networks import ROWS, NetworkSpec, get_spec
 
 _FILE = "zoo_costs.json"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.files import write_atomically
 from ..data.doctor_findings import KINDS, SEVERITIES, Checkup, Finding, Kind, Place, shown
-from ..files import write_atomically
 from .tables import duration
 
 _FINDINGS_SHOWN = 24

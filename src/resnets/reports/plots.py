@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 
 if TYPE_CHECKING:
     from ..training.calibration import Calibration

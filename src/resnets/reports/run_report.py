@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from . import plots
 from .confusion import class_rows, coarse_shares, confused_pairs
 from .pictures import matrix_image, overlay, thumbnail

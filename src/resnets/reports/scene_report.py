@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from . import plots
 from .pictures import data_address
 from .run_report import MOST_EXCLUDED, environment_of_templates, flattened

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from ..inspection.zoo_costs import count, zoo_cost
 from ..networks.zoo import get_spec
 from ..training.recipe import Recipe
@@ -60,7 +60,7 @@ def _key(recipe: Recipe) -> str:
 
 @cache
 def _machine() -> tuple[object, ...]:
-    from ..training.environment import describe_environment
+    from ..core.environment import describe_environment
 
     environment = describe_environment()
     return tuple(environment[name] for name in ("processor", "cores", "gpu", "torch"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from ..reports.tables import duration
 from . import figures
 from .metrics import METRICS

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
+from ..core.files import write_atomically
 from ..data.sources import cache_directory
-from ..files import write_atomically
 from .budget import Plan
 from .experiment import Study
 from .pace import macs

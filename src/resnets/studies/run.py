@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.files import write_atomically
 from ..data.datasets import DATASETS
 from ..data.own import absolute, is_path
 from ..data.sources import known_name
-from ..files import write_atomically
 from ..training.recipe import Recipe
 from .budget import Plan, plan_study
 from .catalogue import STUDIES, get_study
@@ -103,7 +103,7 @@ def run_study(name: str, request: Request, output: Path, listen: Listener = lamb
         ValueError, OSError: as `training.run.train`.
         Interrupted: a signal stopped it; the same call goes on.
     """
-    from ..training.environment import describe_environment
+    from ..core.environment import describe_environment
     from .page import write_study
 
     study = get_study(name)

@@ -7,15 +7,14 @@ continued to a share of the free memory.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 
+from ..core.machine import free_memory, process_peak
 from .classification import ClassificationSession
 from .learning_rate_finder import unchanged
 from .objective import Inputs
@@ -191,40 +190,3 @@ def _try(session: ClassificationSession, shape: tuple[int, ...], size: int, list
             session.step.optimizer.zero_grad(set_to_none=True)
             del images, labels
             torch.cuda.empty_cache()
-
-
-def process_peak() -> int:
-    """Most bytes of memory that this process has had.
-
-    Raises:
-        ValueError: the system does not say.
-    """
-    try:
-        import resource
-    except ImportError:
-        raise ValueError(
-            "this system does not say how much memory a process had; try batches with resnets train --max-steps 3"
-        ) from None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def free_memory(system: Path = Path("/")) -> int:
-    """Bytes that this process may still take: what the system can give, or what is left of its container's limit."""
-    listing = system / "proc/meminfo"
-    if not listing.is_file():
-        import os
-
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # macOS does not say how much is free
-    values = dict(line.split(":") for line in listing.read_text().splitlines() if ":" in line)
-    free = int(values["MemAvailable"].split()[0]) * 1024
-    for folder, limit, used in (
-        ("sys/fs/cgroup", "memory.max", "memory.current"),
-        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        try:
-            bound, taken = (system / folder / limit).read_text().strip(), int((system / folder / used).read_text())
-        except OSError:
-            continue
-        if bound != "max":
-            free = min(free, int(bound) - taken)
-    return max(0, free)

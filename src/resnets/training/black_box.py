@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..files import write_atomically
+from ..core.files import write_atomically
 from .checkpoint import Position, load_checkpoint, save_checkpoint
 from .schedules import learning_rate_factor
 from .session import Session

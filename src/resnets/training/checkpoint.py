@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ..files import atomic
+from ..core.files import atomic
 from .session import Session
 
 FORMAT = "resnets checkpoint 3"

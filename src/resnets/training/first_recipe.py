@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import urllib.request
-from pathlib import Path
 
+from ..core.machine import free_memory, multiplies_bf16, usable_cores
 from ..data.own import absolute, find_own, is_shards
 from ..data.survey import survey
 from .data_defaults import FINE_TUNED, WEIGHTS, DataDescription, Machine, Reason, recipe_for, wants_weights
@@ -59,7 +58,6 @@ def this_machine(device: str) -> Machine:
     """What the choice depends on, of the machine on which this runs; `device` as in a recipe."""
     import torch
 
-    from ..data.doctor_workers import usable_cores
     from .session import choose_device
 
     chosen = choose_device(device)
@@ -67,26 +65,7 @@ def this_machine(device: str) -> Machine:
         return Machine("cuda", usable_cores(), torch.cuda.mem_get_info(chosen)[0], torch.cuda.is_bf16_supported(False))
     # mkldnn has a kernel of bfloat16 where the processor has instructions for it.
     bf16 = torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return Machine(chosen.type, usable_cores(), _free_memory(), bf16 and _has_bf16_instructions())
-
-
-def _has_bf16_instructions() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _free_memory() -> int:
-    """Bytes that are free or can be freed; 4 GB where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
-    except (OSError, ValueError):
-        return 4_000_000_000
+    return Machine(chosen.type, usable_cores(), free_memory(), bf16 and multiplies_bf16())
 
 
 def reachable_weights() -> tuple[str | None, str]:

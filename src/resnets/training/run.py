@@ -22,11 +22,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomically
+from ..core.environment import describe_environment
+from ..core.files import write_atomically
 from .black_box import open_black_box, write_black_box
 from .checkpoint import Position, load_newest, previous, save_checkpoint
 from .distributed import World, joined
-from .environment import describe_environment
 from .loop import Interrupted, Listener, train_loop
 from .recipe import Recipe
 from .run_recipe import AnyRecipe, RunRecipe, read_run_recipe

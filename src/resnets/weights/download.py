@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from ..files import atomic
+from ..core.files import atomic
 
 TIMEOUT = 20.0
 """Seconds without an answer after which a connection is given up."""

@@ -19,12 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..core.safe_pickle import read_array_pickle
 from ..data.preprocessing import Preprocessing
 from ..networks import ROWS, NetworkSpec, build, get_spec
 from . import caffe
 from .adapt import first_layer
 from .layouts import LAYOUTS, convert, layout_keys
-from .safe_pickle import read_array_pickle
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "blobs")
 """Keys under which training programs keep a network's tensors beside other things."""

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from ..core.files import write_atomically
 from ..data.preprocessing import Preprocessing
-from ..files import write_atomically
 from ..networks import Network, NetworkSpec, build
 
 FORMAT = "resnets 1"

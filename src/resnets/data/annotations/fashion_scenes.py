@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...files import atomic_folder, write_atomically
+from ...core.files import atomic_folder, write_atomically
 from ..errors import DataError
 from ..sources import Report, cache_directory
 from .coco import CocoPictures, open_coco

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.machine import free_memory
 from ..batch_making import Made, Making, Request, ThreadedMaking, default_workers
 from ..batch_processes import ProcessMaking, processes_work
 from ..decoding import Pixels, Unreadable
@@ -28,7 +29,6 @@ from ..left_out import LeftOut
 from ..order import EpochOrder
 from ..picture_loader import one_thread
 from ..preprocessing import Preprocessing
-from ..storage import free_memory
 from .mask_crop import MaskCrop, at_shorter_side
 from .mask_making import CutWindows, DecodedPictures, Mask, MaskedPictures, WholePictures, at_crops_size
 from .objects import AnnotatedPictures

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.machine import free_memory
 from ..decoding import EncodedPicture, Unreadable
 from ..pixel_store import in_words
-from ..storage import free_memory
 from .objects import AnnotatedPictures
 
 Memory = Literal["auto", "on", "off"]

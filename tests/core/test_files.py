@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resnets.files import atomic, write_atomically
+from resnets.core.files import atomic, write_atomically
 
 
 def test_content_and_mode(tmp_path: Path) -> None:
