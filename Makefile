@@ -12,10 +12,11 @@ train: $(VENV)/.installed ## get Fashion-MNIST, train, evaluate, save a model
 test: $(VENV)/.installed-dev ## the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
-check: $(VENV)/.installed-dev ## format, lint, types
+check: $(VENV)/.installed-dev ## format, lint, types, and which room imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from records import write_record
 
-from resnets.training.recipes import get_recipe
+from resnets.classification.recipes import get_recipe
 
 NETWORKS = {
     "the fast recipe's own": {},

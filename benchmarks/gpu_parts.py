@@ -22,23 +22,24 @@ from typing import Any
 
 import numpy
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing
+from resnets.deployment.engines.opening.engine import TorchEngine
 from torch import nn
 
 import resnets
+from resnets.benchmark.contestants import Contestant
+from resnets.benchmark.jobs import TorchJob
+from resnets.benchmark.roofline import MachineRates, measure_rates, synchronize, work_of
+from resnets.classification.losses import Classifying
 from resnets.core.environment import keep_large_buffers
 from resnets.data import augmentation
-from resnets.data.order import EpochOrder
-from resnets.data.preprocessing import Preprocessing
-from resnets.data.resident import ResidentLoader
-from resnets.deployment.benchmark_contestants import Contestant
-from resnets.deployment.benchmark_jobs import TorchJob
-from resnets.deployment.benchmark_roofline import MachineRates, measure_rates, synchronize, work_of
-from resnets.deployment.engine import TorchEngine
-from resnets.training.fused_norms import fuse_norms
-from resnets.training.objective import Inputs
-from resnets.training.optimizers import build_optimizer
+from resnets.data.loaders.resident import ResidentLoader
+from resnets.data.sampling.order import EpochOrder
+from resnets.training.engine.objective import Inputs
+from resnets.training.engine.step import TrainingStep
+from resnets.training.norms.fused_norms import fuse_norms
+from resnets.training.optim.optimizers import build_optimizer
 from resnets.training.settings import Optimizer
-from resnets.training.step import TrainingStep
 
 ROUNDS = 5
 SETTINGS: dict[str, dict[str, bool]] = {"eager": {}, "compiled": {"compiled": True}, "graphs": {"compiled": True, "graphs": True}}
@@ -274,7 +275,9 @@ def depth(part: Part) -> None:
             )
             # Kernels replayed without compiling them anew, which a thousand layers would take too long for.
             module: Any = torch.compile(network, backend="cudagraphs") if setting == "graphs" else network
-            step = TrainingStep(module, build_optimizer(Optimizer(learning_rate=1e-3), network), precision="bf16")
+            step = TrainingStep(
+                module, build_optimizer(Optimizer(learning_rate=1e-3), network), objective=Classifying(), precision="bf16"
+            )
             batches = resident(part, 16 * batch, 1, 28, batch, 4)
 
             def once(step: TrainingStep = step, batches: Iterator[tuple[torch.Tensor, torch.Tensor]] = batches) -> int:

@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from resnets.training.recipe import Recipe
-from resnets.training.recipes import get_recipe
+from resnets.classification.recipe import Recipe
+from resnets.classification.recipes import get_recipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["resnets.training.run"])
@@ -45,7 +45,7 @@ def work(recipe: Recipe | None, directory: Path) -> None:
 
     torch.set_num_threads(1)
     if recipe is None:
-        resume(directory)
+        resume(directory, kind=Recipe)
     else:
         train(recipe.updated(output=directory))
 

@@ -102,13 +102,13 @@ def our_epochs(folder: Path, batch: int, workers: int, loading: Any, cache: Path
     """Epochs of ours, with the same changes."""
     import numpy
     import torch
+    from resnets.data.augmentation.batch.crops import ResizedCrop
+    from resnets.data.decoding.decode.preprocessing import Preprocessing
 
     from resnets.data import augmentation
-    from resnets.data.crops import ResizedCrop
-    from resnets.data.order import EpochOrder
-    from resnets.data.picture_loader import open_picture_loader
-    from resnets.data.pictures import PictureFiles
-    from resnets.data.preprocessing import Preprocessing
+    from resnets.data.image_source import PictureFiles
+    from resnets.data.loaders.image_loader import open_picture_loader
+    from resnets.data.sampling.order import EpochOrder
 
     files = sorted(folder.glob("*/*.jpg"))
     classes = tuple(sorted({file.parent.name for file in files}))

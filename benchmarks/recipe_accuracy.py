@@ -24,10 +24,10 @@ from typing import Any
 from records import write_record
 from training import summary
 
+from resnets.classification.recipes import RECIPES as CLASSIFIERS
 from resnets.detection.recipes import RECIPES as DETECTORS
 from resnets.segmentation.recipes import RECIPES as SEGMENTERS
-from resnets.training.recipes import RECIPES as CLASSIFIERS
-from resnets.training.run_recipe import RunRecipe
+from resnets.training.base_recipe import RunRecipe
 
 RECIPES: dict[str, RunRecipe] = {**CLASSIFIERS, **DETECTORS, **SEGMENTERS}
 SCORES = {

@@ -27,7 +27,7 @@ def main() -> None:
     keep_large_buffers()
     import torch
 
-    from resnets.training.recipes import get_recipe
+    from resnets.classification.recipes import get_recipe
     from resnets.training.session import open_session
 
     session = open_session(get_recipe(options.recipe, data_folder=options.folder, device=options.device), report=lambda _: None)

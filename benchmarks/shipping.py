@@ -43,7 +43,7 @@ def write_pictures(folder: Path, count: int) -> None:
     """Test pictures of Fashion-MNIST as PNG files."""
     import PIL.Image
 
-    from resnets.data.datasets import load
+    from resnets.data.datasets.catalogue import load
 
     pictures = load("fashion-mnist", "test", report=tell)
     for number in range(count):
@@ -115,11 +115,11 @@ def main() -> None:
     options = parser.parse_args()
 
     import torch
+    from resnets.deployment.engines.opening.choice import choose_engine
 
+    from resnets.benchmark.rounds import Request
+    from resnets.benchmark.run import benchmark
     from resnets.cli.benchmark import subject_of
-    from resnets.deployment.benchmark import benchmark
-    from resnets.deployment.benchmark_rounds import Request
-    from resnets.deployment.choice import choose_engine
 
     output = options.output
     record, folder = (output.stem, output.parent) if output else ("shipping-cpu", RESULTS)

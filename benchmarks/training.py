@@ -21,7 +21,7 @@ from typing import Any
 
 from records import write_record
 
-from resnets.data.sources import locate
+from resnets.data.datasets.locate import locate
 
 HERE = Path(__file__).resolve().parent
 TUTORIAL_IMAGES = 5 * 60_000

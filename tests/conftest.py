@@ -14,8 +14,8 @@ import pytest
 import torch
 from shape_scenes import make_scenes
 
-from resnets.training.recipe import Recipe
-from resnets.training.recipes import get_recipe
+from resnets.classification.recipe import Recipe
+from resnets.classification.recipes import get_recipe
 from resnets.training.run import Run, train
 
 torch.set_num_threads(1)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resnets.training.base_recipe import RunRecipe
 from resnets.training.run import RunDirectory
-from resnets.training.run_recipe import RunRecipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "resnets.training.run"])
@@ -126,7 +126,7 @@ def _work(recipe: RunRecipe, environment: dict[str, str], folder: Path, interrup
     try:
         if goes_on:
             assert recipe.output is not None
-            run.resume(recipe.output, [seen["events"].append], type(recipe))
+            run.resume(recipe.output, [seen["events"].append], kind=type(recipe))
         else:
             run.train(recipe, [seen["events"].append])
     except Interrupted:

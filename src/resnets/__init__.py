@@ -19,9 +19,9 @@ from .networks.zoo import split_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .classification.recipe import Recipe
+    from .classification.recipes import get_recipe
     from .networks import Network, build
-    from .training.recipe import Recipe
-    from .training.recipes import get_recipe
     from .training.run import Run, train
     from .weights.adapt import InputWeights
     from .weights.catalogue import list_weights
@@ -35,8 +35,8 @@ __all__ = [
 _HOMES = {
     "Network": "networks",
     "build": "networks",
-    "Recipe": "training.recipe",
-    "get_recipe": "training.recipes",
+    "Recipe": "classification.recipe",
+    "get_recipe": "classification.recipes",
     "Run": "training.run",
     "train": "training.run",
     "list_weights": "weights.catalogue",

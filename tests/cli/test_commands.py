@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from resnets.cli import COMMANDS, main
-from resnets.data.datasets import load
+from resnets.data.datasets.catalogue import load
 from resnets.training.run import Run
 
 Call = Callable[..., tuple[int, str, str]]

@@ -12,7 +12,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from resnets.training.recipe import read_recipe
+from resnets.classification.recipe import read_recipe
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 

@@ -67,7 +67,7 @@ def test_a_plot_into_a_missing_folder(small_run: object, tmp_path: Path, capsys:
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_damaged_data(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RESNETS_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr("resnets.data.sources.DEBIAN_FOLDER", tmp_path / "not-installed")
+    monkeypatch.setattr("resnets.data.datasets.locate.DEBIAN_FOLDER", tmp_path / "not-installed")
     folder = tmp_path / "fashion-mnist"
     folder.mkdir()
     if damage == "truncated":

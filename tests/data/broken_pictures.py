@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from resnets.data.datasets import load
+from resnets.data.datasets.catalogue import load
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (48, 40)) -> PIL.Image.Image:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from resnets.data.datasets.locate.files import FASHION_MNIST, FILES, Archive, DataFile
+from resnets.data.datasets.locate.idx import write_idx
 from torchvision.datasets import FashionMNIST
 
 from resnets.data import sources
-from resnets.data.files import FASHION_MNIST, FILES, Archive, DataFile
-from resnets.data.idx import write_idx
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from resnets.data.pictures import PictureFiles
+from resnets.data.image_source import PictureFiles
 
 CRASHES, HANGS = 3, 20
 """Pictures by number."""

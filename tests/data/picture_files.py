@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from resnets.data.pictures import PictureFiles
+from resnets.data.image_source import PictureFiles
 
 
 def encoded(height: int, width: int, seed: int, kind: str = "JPEG") -> bytes:

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from resnets.data.augmentation.batch.crops import Box, ResizedCrop
 from torch import Generator
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from resnets.data import augmentation as a
-from resnets.data.crops import Box, ResizedCrop
-from resnets.data.draws import Draws
+from resnets.data.sampling.draws import Draws
 
 
 def seeded(count: int, seed: int = 0) -> Draws:

@@ -9,7 +9,7 @@ import pytest
 from annotated_folders import annotation, coco_content, coco_folder
 from torchvision.datasets import CocoDetection
 
-from resnets.data.annotations import open_annotated
+from resnets.data.annotated import open_annotated
 from resnets.data.annotations.coco import object_mask, open_coco
 from resnets.data.annotations.polygons import inside_polygons
 from resnets.data.annotations.rle import compressed, from_run_lengths, run_lengths, uncompressed

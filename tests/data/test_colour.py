@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from resnets.data import colour
-from resnets.data.draws import Draws
+from resnets.data.augmentation.batch import colour
+from resnets.data.sampling.draws import Draws
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ import sys
 
 import pytest
 import torch
+from resnets.data.augmentation.batch.crops import Box, ResizedCrop
 from torch import Generator, Tensor
 from torchvision.transforms import v2
-
-from resnets.data.crops import Box, ResizedCrop
 
 
 def numbers(count: int, seed: int = 0) -> list[list[float]]:
@@ -79,5 +78,5 @@ def test_a_shorter_side_below_the_network() -> None:
 
 
 def test_it_loads_no_torch() -> None:
-    code = "import sys, resnets.data.crops; sys.exit('torch' in sys.modules)"
+    code = "import sys, resnets.data.augmentation.crops; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,15 +14,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resnets.data.datasets.locate.idx import read_idx
 
 from resnets.data import DATASETS, ImageArrays, load, split_holdout
-from resnets.data.datasets import stratified_split
-from resnets.data.idx import read_idx
-from resnets.data.sources import DIGITS_FOLDER
+from resnets.data.datasets.catalogue import stratified_split
+from resnets.data.datasets.locate import DIGITS_FOLDER
 
 
 def test_knowing_the_datasets_loads_no_torch() -> None:
-    code = "import sys, resnets.data, resnets.data.datasets; print(sorted({'torch', 'torchvision', 'numpy'} & set(sys.modules)))"
+    code = "import sys, resnets.data.datasets.catalogue; print(sorted({'torch', 'torchvision', 'numpy'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "[]\n"

@@ -7,12 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from resnets.data.augmentation.batch.crops import Box
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 from resnets.data import decoding
-from resnets.data.crops import Box
-from resnets.data.decoding import EncodedPicture, Unreadable
-from resnets.data.picture_making import cut, fitted
-from resnets.data.preprocessing import Preprocessing
+from resnets.data.decoding.decode import EncodedPicture
+from resnets.data.errors import Unreadable
+from resnets.data.loaders.rows import cut, fitted
 
 
 def photograph(height: int, width: int, seed: int = 0) -> PIL.Image.Image:

@@ -12,16 +12,16 @@ import torch
 from broken_pictures import UNREADABLE
 from hostile_pictures import CRASHES, HANGS, HostilePictures, square_but_7
 from PIL import Image, ImageEnhance
+from resnets.data.datasets.catalogue.folders import OwnPictures, find_folder
+from resnets.data.datasets.catalogue.holdout import read_exclusions, without
+from resnets.data.doctor.check.findings import KINDS, SEVERITIES, Checkup, Finding, in_order, shown, write_exclusions
+from resnets.data.doctor.check.image import examine
 from sick_folders import clean_folder, encoded, picture, sick_folder
 
-from resnets.data.datasets import ImageArrays
-from resnets.data.doctor import check_arrays, check_pictures, class_findings, folder_findings, thumbnails
-from resnets.data.doctor_findings import KINDS, SEVERITIES, Checkup, Finding, in_order, shown, write_exclusions
-from resnets.data.doctor_picture import examine
-from resnets.data.doctor_workers import Lost, outcomes
-from resnets.data.folders import OwnPictures, find_folder
-from resnets.data.holdout import read_exclusions, without
-from resnets.data.pictures import PictureFiles
+from resnets.data.datasets.catalogue import ImageArrays
+from resnets.data.doctor.check import check_arrays, check_pictures, class_findings, folder_findings, thumbnails
+from resnets.data.image_source import PictureFiles
+from resnets.data.workers.isolated import Lost, outcomes
 
 
 def check(root: Path, *, workers: int = 0, near_duplicates: bool = False) -> Checkup:

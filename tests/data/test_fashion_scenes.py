@@ -13,14 +13,15 @@ from torchvision.datasets import CocoDetection, VOCDetection
 
 from resnets.cli import main
 from resnets.cli.data import MakeOptions
-from resnets.data.annotations import fashion_scenes, open_annotated
-from resnets.data.annotations.fashion_scenes import SceneSet, make_scenes
-from resnets.data.annotations.garments import Garments, filled
-from resnets.data.annotations.scene_files import TREE
-from resnets.data.annotations.scenes import SceneSettings, draw
-from resnets.data.annotations.textures import PATTERNS, Numbers, background
+from resnets.data.annotated import open_annotated
 from resnets.data.annotations.voc import open_voc
 from resnets.data.errors import DataError
+from resnets.data.synthetic import fashion_scenes
+from resnets.data.synthetic.fashion_scenes import SceneSet, make_scenes
+from resnets.data.synthetic.garments import Garments, filled
+from resnets.data.synthetic.scene_files import TREE
+from resnets.data.synthetic.scenes import SceneSettings, draw
+from resnets.data.synthetic.textures import PATTERNS, Numbers, background
 
 SMALL = SceneSet(train=6, val=4, scenes=SceneSettings(size=60, smallest=8, largest=30))
 
@@ -67,7 +68,7 @@ def test_numbers_sizes_and_visible_shares_are_as_asked_for() -> None:
 
 def test_enough_of_each_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole garments by drawing the same scenes one object after the other: each is on top when it is placed."""
-    from resnets.data.annotations import scenes as module
+    from resnets.data.synthetic import scenes as module
 
     whole: list[int] = []
     placed = module._placed
@@ -258,7 +259,7 @@ def test_a_set_is_whole_or_absent(good: Path, tmp_path: Path, reports: list[str]
 
 
 def test_what_is_written_wrong_is_noticed(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnets.data.annotations.scene_files.compressed", lambda lengths: "0" * 4)
+    monkeypatch.setattr("resnets.data.synthetic.scene_files.compressed", lambda lengths: "0" * 4)
     with pytest.raises(ValueError, match="run lengths"):
         make_scenes(tmp_path / "made", SMALL, garments=good, report=print)
     assert not (tmp_path / "made").exists()

@@ -11,12 +11,11 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from resnets.data.datasets.locate.files import FILES
 from torchvision.datasets import FashionMNIST
 
-from resnets.data import fetch
+from resnets.data.datasets.locate import fetch, locate
 from resnets.data.errors import DataError
-from resnets.data.files import FILES
-from resnets.data.sources import locate
 
 NAME = "fashion-mnist"
 LABELS = "train-labels-idx1-ubyte.gz"

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from resnets.data.datasets.catalogue.folders import find_folder
+from resnets.data.datasets.catalogue.user_data import find_own, is_path, is_shards
 from torchvision.datasets import ImageFolder
 
 from resnets.data.errors import DataError
-from resnets.data.folders import find_folder
-from resnets.data.own import find_own, is_path, is_shards
 
 
 def put(root: Path, *names: str) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from resnets.data.datasets.catalogue.holdout import hold_out, read_exclusions, read_split_file, split_file, without
+from resnets.data.doctor.check.findings import write_exclusions
 
-from resnets.data.doctor_findings import write_exclusions
 from resnets.data.errors import DataError
-from resnets.data.holdout import hold_out, read_exclusions, read_split_file, split_file, without
-from resnets.data.pictures import PictureFiles
+from resnets.data.image_source import PictureFiles
 
 
 def pictures(*counts: int) -> PictureFiles:

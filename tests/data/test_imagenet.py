@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from resnets.data.datasets.catalogue.folders import OwnPictures
+from resnets.data.datasets.catalogue.imagenet import TRUTH, class_order, find_imagenet
+from resnets.data.datasets.catalogue.mat import read_structs
+from resnets.data.datasets.catalogue.user_data import find_own
 from torchvision.datasets import ImageFolder
 
+from resnets.data.datasets.locate import locate
 from resnets.data.errors import DataError
-from resnets.data.folders import OwnPictures
-from resnets.data.imagenet import TRUTH, class_order, find_imagenet
-from resnets.data.mat import read_structs
-from resnets.data.own import find_own
-from resnets.data.sources import locate
 
 WNIDS = ("n02119789", "n01440764", "n03710637", "n02066245")
 """In the devkit's order, which is not that of their names."""

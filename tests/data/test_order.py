@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from resnets.data.draws import Draws, seed_for
-from resnets.data.order import EpochOrder, Share, StepPlan
+from resnets.data.sampling.draws import Draws, seed_for
+from resnets.data.sampling.order import EpochOrder, Share, StepPlan
 
 
 def order(count: int = 10, batch_size: int = 3, seed: int = 0, **options: Any) -> EpochOrder:

@@ -13,17 +13,17 @@ import PIL.Image
 import pytest
 import torch
 from picture_files import picture_files
+from resnets.data.augmentation.batch.crops import ResizedCrop
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 from resnets.data import augmentation
-from resnets.data.batch_processes import ProcessMaking, processes_work
-from resnets.data.crops import ResizedCrop
 from resnets.data.errors import DataError
-from resnets.data.loader import Batch
-from resnets.data.order import EpochOrder, Share
-from resnets.data.picture_loader import PictureLoader, open_picture_loader
-from resnets.data.picture_making import FromSource
-from resnets.data.pictures import PictureFiles
-from resnets.data.preprocessing import Preprocessing
+from resnets.data.image_source import PictureFiles
+from resnets.data.loaders.image_loader import PictureLoader, open_picture_loader
+from resnets.data.loaders.protocol import Batch
+from resnets.data.loaders.rows import FromSource
+from resnets.data.sampling.order import EpochOrder, Share
+from resnets.data.workers.processes import ProcessMaking, processes_work
 
 SEEN = Preprocessing(size=32, resize=36, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 AREA, ALONE = ResizedCrop(kind="area"), Share()
@@ -162,7 +162,7 @@ def test_auto_streams_where_the_cache_cannot_be_written(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("resnets.data.storage.free_memory", lambda: 0)
+    monkeypatch.setattr("resnets.data.loaders.storage.free_memory", lambda: 0)
     assert loader(source, reports, loading="auto").loading == "disk"
     (source.root / source.paths[0]).touch()
     monkeypatch.setattr(os, "fsync", full)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_files import picture_files
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
-from resnets.data import pixel_store
-from resnets.data.picture_making import fitted, opened
-from resnets.data.pixel_store import disk_store, memory_store, read_store
-from resnets.data.preprocessing import Preprocessing
-from resnets.data.storage import choose_place, expected_bytes, pixel_file
-from resnets.data.stored_pictures import Stored
+from resnets.data.loaders import pixel_store
+from resnets.data.loaders.pixel_store import disk_store, memory_store, read_store
+from resnets.data.loaders.rows import fitted, opened
+from resnets.data.loaders.storage import choose_place, expected_bytes, pixel_file
+from resnets.data.loaders.stored_images import Stored
 
 SEEN = Preprocessing(size=32, resize=36)
 TRAINING, EVALUATION = Stored.for_training(SEEN), Stored.for_evaluation(SEEN)
@@ -140,8 +140,8 @@ def test_auto_takes_what_there_is_room_for(
     memory: int, room: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = picture_files(tmp_path, 20)
-    monkeypatch.setattr("resnets.data.storage.free_memory", lambda: memory)
-    monkeypatch.setattr("resnets.data.storage.free_room", lambda folder: room)
+    monkeypatch.setattr("resnets.data.loaders.storage.free_memory", lambda: memory)
+    monkeypatch.setattr("resnets.data.loaders.storage.free_room", lambda folder: room)
     place, why = choose_place(source, TRAINING, "auto", tmp_path / "cache")
     assert place == expected
     assert "quarter of the" in why

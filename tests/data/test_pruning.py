@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from resnets.data.order import EpochOrder
-from resnets.data.pruning import LossPruning
+from resnets.data.sampling.order import EpochOrder
+from resnets.data.sampling.pruning import LossPruning
 
 
 def pruned() -> LossPruning:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
-from resnets.data.draws import Draws
-from resnets.data.loader import Batch
-from resnets.data.order import WHOLE, EpochOrder, Share
-from resnets.data.preprocessing import Preprocessing
-from resnets.data.resident import ResidentLoader
+from resnets.data.loaders.protocol import Batch
+from resnets.data.loaders.resident import ResidentLoader
+from resnets.data.sampling.draws import Draws
+from resnets.data.sampling.order import WHOLE, EpochOrder, Share
 
 
 def loader(count: int = 10, batch_size: int = 3, share: Share = WHOLE, **options: Any) -> ResidentLoader:

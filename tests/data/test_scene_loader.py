@@ -13,12 +13,12 @@ from picture_files import encoded
 from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import BoundingBoxes
 
+from resnets.data.annotated.scene_loader import SceneBatch, SceneLoader
 from resnets.data.annotations.objects import AnnotatedPictures, Objects, Several
-from resnets.data.annotations.scene_loader import SceneBatch, SceneLoader
 from resnets.data.annotations.training_boxes import to_learn
 from resnets.data.annotations.voc import VocPictures, open_voc
 from resnets.data.errors import DataError
-from resnets.data.order import WHOLE, EpochOrder, Share
+from resnets.data.sampling.order import WHOLE, EpochOrder, Share
 
 SIZES = ((40, 60), (61, 37), (25, 25))
 COUNT = 22
@@ -120,7 +120,7 @@ def test_kept_pictures_are_read_once_and_not_changed(
     assert sorted(read) == list(range(COUNT))
     assert all(image.max() > 0.2 for batch in again for image in batch.images)
     assert any("kept in memory" in line for line in reports)
-    monkeypatch.setattr("resnets.data.annotations.scene_pixels.free_memory", lambda: 1000)
+    monkeypatch.setattr("resnets.data.annotated.scene_pixels.free_memory", lambda: 1000)
     tight = loader(pictures, reports, memory="auto", batch=11)
     read.clear()
     assert same(again, list(tight.epoch(0)))

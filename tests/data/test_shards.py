@@ -12,16 +12,17 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 from resnets.data.errors import DataError
-from resnets.data.loader import Batch
-from resnets.data.order import Share
-from resnets.data.preprocessing import Preprocessing
+from resnets.data.loaders.protocol import Batch
+from resnets.data.sampling.order import Share
 
 datasets = pytest.importorskip("datasets", reason="the extra datasets is not installed")
 
-from resnets.data.shard_loader import ShardLoader  # noqa: E402
-from resnets.data.shards import Shards, class_names, find_shards  # noqa: E402
+from resnets.data.datasets.catalogue.shards import Shards, class_names, find_shards  # noqa: E402
+
+from resnets.data.loaders.shard_loader import ShardLoader  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def test_a_resumed_epoch_goes_on_exactly(tmp_path: Path) -> None:
 
 
 def test_rows_pass_through_a_buffer_smaller_than_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnets.data.shards.BUFFER", 4)
+    monkeypatch.setattr("resnets.data.datasets.shards.BUFFER", 4)
     loader = open_loader(find_shards(str(write_tars(tmp_path / "x", shards=5)))["train"])
     order = flat(numbers(batch) for batch in loader.epoch(0))
     assert sorted(order) == list(range(40))

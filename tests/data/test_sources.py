@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from resnets.data.datasets.locate.files import FILES
 
 from resnets.data import sources
+from resnets.data.datasets.locate import SOURCES, locate
 from resnets.data.errors import DataError
-from resnets.data.files import FILES
-from resnets.data.sources import SOURCES, cache_directory, locate
+from resnets.data.sources.request import cache_directory
 
 NAME = "fashion-mnist"
 LABELS = "train-labels-idx1-ubyte.gz"

@@ -9,7 +9,8 @@ from annotated_folders import voc_object, voc_tree, voc_xml
 from picture_files import encoded
 from torchvision.datasets import VOCDetection
 
-from resnets.data.annotations import AnnotatedPictures, open_annotated
+from resnets.data.annotated import open_annotated
+from resnets.data.annotations import AnnotatedPictures
 from resnets.data.annotations.masks import decoded_mask, encoded_mask, voc_palette
 from resnets.data.annotations.voc import VOC_CLASSES, open_voc, parse_annotation
 from resnets.data.errors import DataError

@@ -17,13 +17,14 @@ import torch
 import torchvision
 
 import resnets
-from resnets.deployment import benchmark_contestants, benchmark_rounds
-from resnets.deployment.benchmark_contestants import AGAINST, Contestant, contestants, peer_names
-from resnets.deployment.benchmark_files import Subject, benchmark_pictures, peer_network, preprocessing_of, write_subject
-from resnets.deployment.benchmark_jobs import TorchJob, open_job
-from resnets.deployment.benchmark_roofline import MachineRates, best_and_median, measure_rates, work_of
-from resnets.deployment.benchmark_rounds import Failed, Request, Rounds, Row, agreement
-from resnets.deployment.benchmark_worker import resident
+from resnets.benchmark import contestants as benchmark_contestants
+from resnets.benchmark import rounds as benchmark_rounds
+from resnets.benchmark.contestants import AGAINST, Contestant, contestants, peer_names
+from resnets.benchmark.files import Subject, benchmark_pictures, peer_network, preprocessing_of, write_subject
+from resnets.benchmark.jobs import TorchJob, open_job
+from resnets.benchmark.roofline import MachineRates, best_and_median, measure_rates, work_of
+from resnets.benchmark.rounds import Failed, Request, Rounds, Row, agreement
+from resnets.benchmark.worker import resident
 from resnets.inspection.traffic import count_traffic
 
 Call = Callable[..., tuple[int, str, str]]

@@ -9,18 +9,20 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing, encoded
+from resnets.deployment.engines.opening.engine import TorchEngine
+from resnets.deployment.engines.opening.torch_export import TorchExportEngine
+from resnets.deployment.export.export.parity import ParityFailure
+from resnets.deployment.graph.exported.description import Description, from_strings
+from resnets.deployment.graph.exported.names import ENDINGS, Format
 from torch import Tensor
 
 import resnets
 from resnets.cli import main
-from resnets.data.preprocessing import Preprocessing, encoded
-from resnets.deployment import export, openvino_form, parity, torch_export_form
-from resnets.deployment.description import Description, from_strings
-from resnets.deployment.engine import TorchEngine
-from resnets.deployment.export import Exported, export_model
-from resnets.deployment.names import ENDINGS, Format
-from resnets.deployment.parity import ParityFailure
-from resnets.deployment.torch_export_form import TorchExportEngine
+from resnets.deployment import export
+from resnets.deployment.engines.opening import openvino as openvino_form
+from resnets.deployment.engines.opening import torch_export as torch_export_form
+from resnets.deployment.export.export import Exported, export_model, parity
 from resnets.networks import Network
 from resnets.training.run import Run
 
@@ -252,7 +254,7 @@ def test_the_command(said: Callable[..., tuple[int, str, str]], small_run: Run, 
 def test_the_command_says_what_is_missing(
     said: Callable[..., tuple[int, str, str]], in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resnets.deployment import engine
+    from resnets.deployment.engines.opening import engine
 
     monkeypatch.setattr(engine, "find_spec", lambda name: None if name in ("onnxscript", "openvino") else 1)
     status, _, err = said("export", "cifar-resnet8", "--format", "onnx")

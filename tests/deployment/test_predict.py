@@ -9,8 +9,8 @@ import torch
 
 import resnets
 from resnets.data import decoding
-from resnets.data.datasets import load
-from resnets.deployment.predict import find_pictures, predict, read_picture
+from resnets.data.datasets.catalogue import load
+from resnets.deployment.prediction.predict import find_pictures, predict, read_picture
 from resnets.training.run import Run
 
 

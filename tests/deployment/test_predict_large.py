@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 import resnets
 from resnets.cli import main
-from resnets.data.preprocessing import Preprocessing
-from resnets.deployment import large_sets, parts
-from resnets.deployment.picture_sets import Pictures, open_pictures
-from resnets.deployment.predict import read_picture
+from resnets.deployment.prediction import large_sets
+from resnets.deployment.prediction import output_parts as parts
+from resnets.deployment.prediction.image_sets import Pictures, open_pictures
+from resnets.deployment.prediction.predict import read_picture
 from resnets.weights.model_file import ModelDescription, load_model, save_model
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra datasets is not installed")
@@ -275,7 +276,7 @@ import sys
 import ray
 from resnets.cli import main
 from resnets.deployment import large_sets
-from resnets.deployment.answers import Answers
+from resnets.deployment.prediction.scores import Answers
 
 def here(self, pixels):
     raise AssertionError("the network ran here")

@@ -10,23 +10,30 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from resnets.deployment.engines.opening.engine import Engine, EngineModule, TorchEngine
+from resnets.deployment.engines.opening.models import open_network
+from resnets.deployment.graph.exported.description import Description, description_of
+from resnets.deployment.graph.exported.names import ENDINGS
+from resnets.deployment.quantization.budget.blame import layers_of, quantized_weight, rank_layers
+from resnets.deployment.quantization.budget.data import QuantizationData, open_quantization_data
+from resnets.deployment.quantization.budget.graph import Convolutions, Form, Operation, kept_in_float, prepared
 from torch import Tensor, nn
 
 import resnets
+from resnets.classification.evaluate import evaluate
 from resnets.cli import main
-from resnets.deployment import engine as engine_module
-from resnets.deployment import quantization, quantization_openvino
-from resnets.deployment.description import Description, description_of
-from resnets.deployment.engine import Engine, EngineModule, TorchEngine
-from resnets.deployment.engines import open_engine
-from resnets.deployment.models import open_network
-from resnets.deployment.names import ENDINGS
-from resnets.deployment.quantization import QuantizationFailure, Quantized, QuantizedFormat, quantize_model, quantize_unmeasured
-from resnets.deployment.quantization_blame import layers_of, quantized_weight, rank_layers
-from resnets.deployment.quantization_data import QuantizationData, open_quantization_data
-from resnets.deployment.quantization_graph import Convolutions, Form, Operation, kept_in_float, prepared
+from resnets.deployment import quantization
+from resnets.deployment.engines.opening import engine as engine_module
+from resnets.deployment.engines.opening import open_engine
+from resnets.deployment.quantization.budget import (
+    QuantizationFailure,
+    Quantized,
+    QuantizedFormat,
+    quantize_model,
+    quantize_unmeasured,
+)
+from resnets.deployment.quantization.budget import openvino as quantization_openvino
 from resnets.networks import Network
-from resnets.training.evaluate import evaluate
 from resnets.training.run import Run
 
 FORMATS: tuple[QuantizedFormat, ...] = ("openvino", "onnx")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from resnets.deployment.graph.exported.names import ENDINGS
 from torch import nn
 
 import resnets
-from resnets.deployment import quantization_onnx, quantization_openvino
-from resnets.deployment.engines import open_engine
-from resnets.deployment.names import ENDINGS
-from resnets.deployment.quantization import QuantizedFormat, quantize_unmeasured
+from resnets.deployment.engines.opening import open_engine
+from resnets.deployment.quantization.budget import QuantizedFormat, quantize_unmeasured
+from resnets.deployment.quantization.budget import onnx as quantization_onnx
+from resnets.deployment.quantization.budget import openvino as quantization_openvino
 from resnets.networks import Network
 
 SMALL = "in_channels=3,num_classes=7,input_size=32"

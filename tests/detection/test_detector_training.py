@@ -85,7 +85,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(recipe: DetectionRecipe, tm
 
 def test_a_run_of_another_command_is_refused_by_name(detector_run: Run) -> None:
     with pytest.raises(ValueError, match="written for `resnets detect train`; use that command"):
-        resume(detector_run.directory)
+        resume(detector_run.directory, kind=DetectionRecipe)
 
 
 def test_accumulation_adds_the_parts_up(recipe: DetectionRecipe) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import resnets
-from resnets.data.datasets import load
+from resnets.classification.findings import collect_findings
+from resnets.classification.recipe import Recipe
+from resnets.data.datasets.catalogue import load
+from resnets.reports.findings import Findings
 from resnets.reports.run_report import write_report
-from resnets.training.findings import Findings, collect_findings
-from resnets.training.recipe import Recipe
 from resnets.training.run import Run, RunDirectory
 
 EXCLUDED = [("folder/empty.png", "the file is empty"), ("<script>alert(1)</script>.png", "not a picture, whatever its name says")]

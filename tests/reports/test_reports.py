@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 
 from resnets.reports import plots
+from resnets.reports.calibration import calibration
 from resnets.reports.confusion import class_rows, coarse_shares, confused_pairs
 from resnets.reports.tables import confusion_rows, duration, giga, percent, print_table, table
-from resnets.training.calibration import calibration
 from resnets.training.run import Run, RunDirectory
 
 

@@ -9,10 +9,10 @@ import numpy
 import pytest
 import torch
 
+from resnets.classification.recipe import Recipe
+from resnets.reports.findings import Explanation, Findings, JudgedPicture
 from resnets.reports.run_report import flattened, write_report
 from resnets.reports.tables import percent
-from resnets.training.findings import Explanation, Findings, JudgedPicture
-from resnets.training.recipe import Recipe
 from resnets.training.run import Run
 
 

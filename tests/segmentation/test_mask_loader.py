@@ -11,17 +11,17 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import Image, Mask
 
-from resnets.data.annotations.mask_crop import MaskCrop, Window, at_shorter_side
-from resnets.data.annotations.mask_loader import MaskBatch, MaskLoader
-from resnets.data.annotations.mask_making import CutWindows, MaskedPictures, cut, nearest
-from resnets.data.batch_processes import processes_work
+from resnets.data.annotated.mask_crop import MaskCrop, Window, at_shorter_side
+from resnets.data.annotated.mask_loader import MaskBatch, MaskLoader
+from resnets.data.annotated.mask_rows import CutWindows, MaskedPictures, cut, nearest
 from resnets.data.errors import DataError
-from resnets.data.order import EpochOrder, Share
-from resnets.data.preprocessing import Preprocessing
+from resnets.data.sampling.order import EpochOrder, Share
+from resnets.data.workers.processes import processes_work
 
 SEEN = Preprocessing(size=24, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 CROP = MaskCrop(size=24, base_size=30, paste=0.5)
@@ -298,7 +298,7 @@ def test_memory_is_taken_where_there_is_room(monkeypatch: pytest.MonkeyPatch) ->
     said: list[str] = []
     needed = sum(height * width * 4 for height, width in SIZES) * 4
     for free, kept in ((needed * 4, "in memory"), (needed * 4 - 4, "decoded as they come")):
-        monkeypatch.setattr("resnets.data.annotations.mask_loader.free_memory", lambda free=free: free)
+        monkeypatch.setattr("resnets.data.annotated.mask_loader.free_memory", lambda free=free: free)
         loader(Shapes(), memory="auto", report=said.append)
         assert said.pop() == f"shapes train: 20 pictures with masks, {kept}"
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from resnets.segmentation import create_segmenter
 from resnets.segmentation.heads import at_pixels
 from resnets.segmentation.losses import Segmenting, pixel_losses, segmentation_loss
-from resnets.training.objective import Inputs
+from resnets.training.engine.objective import Inputs
 
 
 def example(batch: int = 3) -> tuple[dict[str, Tensor], Tensor]:

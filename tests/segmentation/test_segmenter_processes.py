@@ -8,7 +8,7 @@ import pytest
 import torch
 from scene_processes import check_pictures_and_weights, check_stopping_and_going_on, events, train_in_two
 
-from resnets.data.annotations.mask_crop import MaskCrop
+from resnets.data.annotated.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
 from resnets.segmentation.recipe import SegmentationRecipe
 from resnets.training.run import train

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from resnets.data.annotations.mask_crop import MaskCrop
+from resnets.data.annotated.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
 from resnets.segmentation.recipe import SegmentationRecipe, read_segmentation_recipe
 from resnets.segmentation.recipes import RECIPES

@@ -3,10 +3,10 @@
 import pytest
 from invented import tiny_study
 
+from resnets.classification.recipe import Recipe
 from resnets.studies import STUDIES, get_study
 from resnets.studies.budget import Plan, plan_study, round_down
 from resnets.studies.experiment import Study
-from resnets.training.recipe import Recipe
 
 TRAINED = [study for study in STUDIES.values() if study.trains]
 

@@ -44,7 +44,7 @@ def test_seeds_differ_and_the_same_seed_does_not(finished: tuple[Path, Results],
 
 def test_the_training_error_is_that_of_all_training_pictures(finished: tuple[Path, Results]) -> None:
     import resnets
-    from resnets.data.datasets import load
+    from resnets.data.datasets.catalogue import load
 
     runs, results = finished
     task = tiny_plan(STUDY).tasks(STUDY)[0]

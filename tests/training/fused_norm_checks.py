@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import resnets
-from resnets.training import fused_norms
-from resnets.training.fused_norms import FusedNorm, fuse_norms
+from resnets.training.norms import fused_norms
+from resnets.training.norms.fused_norms import FusedNorm, fuse_norms
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROUNDING = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}

@@ -9,7 +9,7 @@ import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from resnets.training.recipe import Recipe
+from resnets.classification.recipe import Recipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "resnets.training.run"])
@@ -49,4 +49,4 @@ def _work(recipe: Recipe | None, environment: dict[str, str], directory: Path | 
         train(recipe)
     else:
         assert directory is not None
-        resume(directory)
+        resume(directory, kind=Recipe)

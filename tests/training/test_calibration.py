@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from resnets.training.calibration import calibration
+from resnets.reports.calibration import calibration
 
 
 def test_by_hand() -> None:

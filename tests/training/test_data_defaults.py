@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from resnets.data.doctor.check.probe import mirrored_keeps_class
 
-from resnets.data.survey import mirrored_keeps_class
+from resnets.classification.data_defaults import DataDescription, Machine, Reason, image_size, recipe_for, safe_name
+from resnets.classification.recipe import Recipe
 from resnets.inspection.memory import activation_bytes
 from resnets.networks import get_spec
-from resnets.training.data_defaults import DataDescription, Machine, Reason, image_size, recipe_for, safe_name
-from resnets.training.recipe import Recipe
 
 PHOTOS = DataDescription("pets", "/data/pets", ("cat", "dog"), 120, True, 480, False)
 TINY = DataDescription("digits", "/data/digits", tuple("0123456789"), 120, True, 32, True)

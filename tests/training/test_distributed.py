@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 
 import resnets
+from resnets.classification.recipe import Recipe
+from resnets.classification.recipes import get_recipe
 from resnets.training.distributed import World, _unused_part
-from resnets.training.recipe import Recipe
-from resnets.training.recipes import get_recipe
 from resnets.training.run import Run, RunDirectory, train
 
 WITHOUT_STATISTICS = "cifar-resnet8:norm=group,norm_groups=4"

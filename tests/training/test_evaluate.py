@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnets.training.evaluate import evaluate
+from resnets.classification.evaluate import evaluate
 
 CLASSES = ("a", "b", "c", "d", "e", "f", "g")
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from resnets.classification.batch_finder import BatchSearch, Trial, find_batch_size, largest_that_fits, memory_line
+from resnets.classification.learning_rate_finder import RangeTest, range_test, slope
+from resnets.classification.recipe import Recipe
 from resnets.cli import main
-from resnets.training.batch_finder import BatchSearch, Trial, find_batch_size, largest_that_fits, memory_line
 from resnets.training.checkpoint import fingerprint
-from resnets.training.learning_rate_finder import RangeTest, range_test, slope
-from resnets.training.recipe import Recipe
 from resnets.training.session import open_session
 
 MIB = 1 << 20

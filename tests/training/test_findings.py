@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from resnets.data.decoding.decode.preprocessing import Preprocessing
 from torch import Tensor
 
 import resnets
-from resnets.data.datasets import load
-from resnets.data.preprocessing import Preprocessing
+from resnets.classification.findings import FindingsCollector, collect_findings, explained_stage, pixels
+from resnets.data.datasets.catalogue import load
 from resnets.inspection.grad_cam import grad_cam
-from resnets.training.findings import FindingsCollector, collect_findings, explained_stage, pixels
 from resnets.training.run import Run
 
 

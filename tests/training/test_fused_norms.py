@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import resnets
-from resnets.training.fused_norms import FusedNorm, fuse_norms
-from resnets.training.recipes import get_recipe
+from resnets.classification.recipes import get_recipe
+from resnets.training.norms.fused_norms import FusedNorm, fuse_norms
 from resnets.training.run import train
 
 

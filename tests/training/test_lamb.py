@@ -7,8 +7,8 @@ import torch
 from timm.optim.lamb import Lamb as TimmLamb
 from torch import nn
 
-from resnets.training.lamb import Lamb
-from resnets.training.optimizers import build_optimizer
+from resnets.training.optim.lamb import Lamb
+from resnets.training.optim.optimizers import build_optimizer
 from resnets.training.settings import Optimizer
 
 

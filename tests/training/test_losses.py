@@ -5,7 +5,7 @@ import torch
 from timm.loss import BinaryCrossEntropy
 from torch import Tensor, nn
 
-from resnets.training.losses import binary_cross_entropy, build_loss, cross_entropy
+from resnets.classification.losses import binary_cross_entropy, build_loss, cross_entropy
 from resnets.training.settings import Loss
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import resnets
-from resnets.training.optimizers import Muon, build_optimizer, orthogonalize, parameter_kinds, set_learning_rate
+from resnets.training.optim.optimizers import Muon, build_optimizer, orthogonalize, parameter_kinds, set_learning_rate
 from resnets.training.settings import Optimizer
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from resnets.training.precision import has_idle_taps
-from resnets.training.recipe import Recipe
+from resnets.classification.recipe import Recipe
+from resnets.training.engine.precision import has_idle_taps
 from resnets.training.run import train
 from resnets.training.session import open_session
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import resnets
-from resnets.training.recalibration import recalibrate
-from resnets.training.recipe import Recipe
+from resnets.classification.recipe import Recipe
+from resnets.training.engine.recalibration import recalibrate
 from resnets.training.run import train
 from resnets.training.session import open_session
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from resnets.training.recipe import read_recipe
-from resnets.training.recipes import RECIPES, get_recipe
+from resnets.classification.recipe import read_recipe
+from resnets.classification.recipes import RECIPES, get_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -82,7 +82,7 @@ def test_a_broken_file_is_named(text: str, tmp_path: Path) -> None:
 
 
 def test_the_recipes_data_sets_exist() -> None:
-    from resnets.data.datasets import DATASETS
-    from resnets.training.own_data import IMAGENET
+    from resnets.classification.user_data import IMAGENET
+    from resnets.data.datasets.catalogue import DATASETS
 
     assert {recipe.data for recipe in RECIPES.values()} <= {*DATASETS, IMAGENET}

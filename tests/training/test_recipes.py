@@ -28,11 +28,11 @@ import PIL.Image
 import pytest
 import torch
 
-from resnets.data.datasets import DatasetInfo, ImageArrays
+from resnets.classification import feed as feed_module
+from resnets.classification.recipes import RECIPES
+from resnets.data.datasets.catalogue import DatasetInfo, ImageArrays
 from resnets.networks import get_spec
-from resnets.training import feed as feed_module
-from resnets.training.recipes import RECIPES
-from resnets.training.schedules import learning_rate_factor
+from resnets.training.optim.schedules import learning_rate_factor
 from resnets.training.session import open_session
 
 TINY = "cifar-resnet8:width=4,stem_width=4,stem_stride=2,strides=[2,2,2]"
@@ -206,7 +206,9 @@ def test_schedules_of_the_others() -> None:
 def test_every_header_states_its_proof(name: str) -> None:
     """Command, hardware, time and result stand above each recipe, and a result is measured or published."""
     module = next(
-        m for m in vars(sys.modules["resnets.training.recipes"]).values() if RECIPES[name] in getattr(m, "__dict__", {}).values()
+        m
+        for m in vars(sys.modules["resnets.classification.recipes"]).values()
+        if RECIPES[name] in getattr(m, "__dict__", {}).values()
     )
     source = Path(module.__file__).read_text()
     variable = next(key for key, value in vars(module).items() if value is RECIPES[name])
@@ -217,5 +219,5 @@ def test_every_header_states_its_proof(name: str) -> None:
 
 
 def test_listing_them_loads_no_torch() -> None:
-    code = "import sys, resnets.training.recipes; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, resnets.classification.recipes; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnets.training.schedules import learning_rate_factor
+from resnets.training.optim.schedules import learning_rate_factor
 from resnets.training.settings import Schedule
 
 KINDS = ("constant", "step", "linear", "cosine", "one-cycle")

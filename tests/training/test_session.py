@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from resnets.data.resident import ResidentLoader
-from resnets.training import classification as session_module
+from resnets.classification import session as session_module
+from resnets.classification.recipe import Recipe
+from resnets.data.loaders.resident import ResidentLoader
 from resnets.training.checkpoint import Position
 from resnets.training.loop import train_loop
-from resnets.training.recipe import Recipe
 from resnets.training.session import choose_device, open_session
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import resnets
-from resnets.training.averaging import ExponentialAverage
-from resnets.training.losses import cross_entropy
-from resnets.training.objective import Classifying, Inputs
+from resnets.classification.losses import cross_entropy
+from resnets.training.engine.averaging import ExponentialAverage
+from resnets.training.engine.objective import Classifying, Inputs
+from resnets.training.engine.step import Diverged, TrainingStep
 from resnets.training.settings import Averaging
-from resnets.training.step import Diverged, TrainingStep
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def test_a_plain_step_is_sgd(batch: tuple[Tensor, Tensor]) -> None:
     reference = copy.deepcopy(network)
     loss = nn.functional.cross_entropy(reference(batch[0]), batch[1])
     loss.backward()
-    assert once(TrainingStep(network, optimizer), batch, factor=0.5) == pytest.approx(float(loss.detach()), rel=1e-6)
+    assert once(TrainingStep(network, optimizer, objective=Classifying()), batch, factor=0.5) == pytest.approx(
+        float(loss.detach()), rel=1e-6
+    )
     for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.detach(), (theirs - 0.05 * theirs.grad).detach())  # type: ignore[operator]
 
@@ -45,7 +47,7 @@ def test_accumulation_is_the_same_step(batch: tuple[Tensor, Tensor]) -> None:
     results = []
     for parts in (1, 2, 8):
         network, optimizer = make()
-        loss = once(TrainingStep(network, optimizer, accumulation=parts), batch)
+        loss = once(TrainingStep(network, optimizer, objective=Classifying(), accumulation=parts), batch)
         results.append((loss, torch.cat([p.detach().flatten() for p in network.parameters()])))
     for loss, weights in results[1:]:
         assert loss == pytest.approx(results[0][0], rel=1e-5)
@@ -59,7 +61,9 @@ def test_weights_by_hand(batch: tuple[Tensor, Tensor]) -> None:
     results = []
     for images, targets, counts in ((*batch, weights), (*twice, None)):
         network, optimizer = make()
-        TrainingStep(network, optimizer, accumulation=2)(Inputs(images, targets, counts), step=1, progress=0.0, factor=1.0)
+        TrainingStep(network, optimizer, objective=Classifying(), accumulation=2)(
+            Inputs(images, targets, counts), step=1, progress=0.0, factor=1.0
+        )
         results.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
     torch.testing.assert_close(*results)
 
@@ -80,14 +84,14 @@ def test_soft_targets_count_by_their_largest_share(batch: tuple[Tensor, Tensor])
     with torch.no_grad():
         right = int((network(batch[0]).argmax(1) == batch[1]).sum())
     soft = 0.6 * nn.functional.one_hot(batch[1], 10).float() + 0.04
-    result = TrainingStep(network, optimizer)(Inputs(batch[0], soft), step=1, progress=0.0, factor=1.0)
+    result = TrainingStep(network, optimizer, objective=Classifying())(Inputs(batch[0], soft), step=1, progress=0.0, factor=1.0)
     assert int(result.measures["accuracy"]) == right
 
 
 def test_clipping_bounds_the_step(batch: tuple[Tensor, Tensor]) -> None:
     network, optimizer = make()
     before = torch.cat([p.detach().flatten() for p in network.parameters()])
-    once(TrainingStep(network, optimizer, clip_norm=0.01), batch)
+    once(TrainingStep(network, optimizer, objective=Classifying(), clip_norm=0.01), batch)
     moved = torch.cat([p.detach().flatten() for p in network.parameters()]) - before
     assert float(moved.norm()) == pytest.approx(0.1 * 0.01, rel=1e-3)
 
@@ -96,7 +100,9 @@ def test_bf16_computes_in_bf16_and_keeps_float32_weights(batch: tuple[Tensor, Te
     network, optimizer = make()
     seen: list[torch.dtype] = []
     network.conv2_x.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))  # type: ignore[union-attr]
-    result = TrainingStep(network, optimizer, precision="bf16")(Inputs(*batch), step=1, progress=0.0, factor=1.0)
+    result = TrainingStep(network, optimizer, objective=Classifying(), precision="bf16")(
+        Inputs(*batch), step=1, progress=0.0, factor=1.0
+    )
     assert seen == [torch.bfloat16]
     assert result.loss.dtype == torch.float32
     assert {p.dtype for p in network.parameters()} == {torch.float32}
@@ -109,7 +115,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(batch: tuple[
     images = batch[0].clone()
     images[3, 0, 0, 0] = value
     with pytest.raises(Diverged, match=r"at step 1.*learning-rate"):
-        once(TrainingStep(network, optimizer), (images, batch[1]))
+        once(TrainingStep(network, optimizer, objective=Classifying()), (images, batch[1]))
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, before[name]), name
 
@@ -143,7 +149,7 @@ def test_a_fused_optimizer_leaves_out_what_is_not_finite_and_says_so_later(batch
     optimizer = build(network.parameters(), lr=0.1, fused=True)
     for group in optimizer.param_groups:
         group["peak"] = group["lr"]
-    step = TrainingStep(network, optimizer)
+    step = TrainingStep(network, optimizer, objective=Classifying())
     step.defers = True
     step(Inputs(*batch), step=1, progress=0.0, factor=1.0)
     step.check()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from resnets.training.recipes import get_recipe
+from resnets.classification.recipes import get_recipe
 from resnets.training.run import RunDirectory
 
 MARK = f"resnets{os.getpid() % 10000}"

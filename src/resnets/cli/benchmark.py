@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import tyro
 
-from ..deployment.benchmark_contestants import AGAINST, Against
+from ..benchmark.contestants import AGAINST, Against
 from ..reports.tables import percent, print_table, table
 from .options import messages, parse, print_json, results
 
@@ -58,8 +58,8 @@ def run(arguments: list[str]) -> int:
     _check(options)
     import torch
 
-    from ..deployment.benchmark import benchmark
-    from ..deployment.benchmark_rounds import Request
+    from ..benchmark.rounds import Request
+    from ..benchmark.run import benchmark
     from ..training.session import choose_device
 
     console = messages()
@@ -117,8 +117,8 @@ def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
     import torch
 
     from .. import create_model
-    from ..deployment.benchmark_contestants import peer_names
-    from ..deployment.benchmark_files import Subject
+    from ..benchmark.contestants import peer_names
+    from ..benchmark.files import Subject
     from ..weights.model_file import load_model
     from .models_on_disk import model_path
 

@@ -13,7 +13,7 @@ from .options import messages, parse, print_json, results
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.preprocessing import Preprocessing
+    from ..data.decoding.preprocessing import Preprocessing
     from ..weights.foreign_file import LoadedWeights
 
 Target = Literal["resnets", "torchvision", "timm", "transformers", "detectron2"]
@@ -157,7 +157,7 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
 
 def _usual_preprocessing(channels: int, size: int) -> Preprocessing:
     """ImageNet's, for the network's number of channels and size in pixels."""
-    from ..data.preprocessing import Preprocessing
+    from ..data.decoding.preprocessing import Preprocessing
     from ..weights.adapt import adapted_preprocessing
     from ..weights.catalogue import get_weights
 

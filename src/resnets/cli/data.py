@@ -7,8 +7,8 @@ from pathlib import Path
 
 import tyro
 
-from ..data.datasets import DATASETS
-from ..data.sources import locate
+from ..data.datasets.catalogue import DATASETS
+from ..data.datasets.locate import locate
 from ..networks.zoo import explain
 from ..reports.tables import print_table, table
 from .options import messages, parse, print_json, results
@@ -90,7 +90,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _get(options: GetOptions) -> int:
-    from ..data.annotations.opening import ANNOTATED, folder_of
+    from ..data.annotated.opening import ANNOTATED, folder_of
 
     if options.name in ANNOTATED:
         path = folder_of(options.name, options.folder)
@@ -106,8 +106,8 @@ def _get(options: GetOptions) -> int:
 def _make(options: MakeOptions) -> int:
     from pydantic import ValidationError
 
-    from ..data.annotations.fashion_scenes import NAME, SceneSet, make_scenes
-    from ..data.annotations.scenes import SceneSettings
+    from ..data.synthetic.fashion_scenes import NAME, SceneSet, make_scenes
+    from ..data.synthetic.scenes import SceneSettings
     from .data_check import shown_progress
 
     if options.name != NAME:
@@ -150,7 +150,7 @@ def _list(options: ListOptions) -> int:
         sizes = {"num_train": 1_281_167, "num_test": 50_000, "num_classes": 1_000}
         print_json({"name": "imagenet", "title": _IMAGENET, **sizes, "channels": 3, "size": None, "licence": "for research"})
     rows.append(("imagenet", _IMAGENET, "1,281,167", "50,000", 1_000, "3×any", "for research"))
-    from ..data.annotations.opening import ANNOTATED
+    from ..data.annotated.opening import ANNOTATED
 
     for annotated in ANNOTATED.values():
         if options.json:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..data.datasets import DATASETS
-from ..data.doctor_findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
+from ..data.datasets.catalogue import DATASETS
+from ..data.doctor.findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
 from ..reports.tables import duration, print_table, table
 from .options import messages, parse, print_json, results
 
 if TYPE_CHECKING:
-    from ..data.datasets import ImageArrays
-    from ..data.doctor import Progress as Told
-    from ..data.folders import OwnPictures
-    from ..data.pictures import PictureSource
+    from ..data.datasets.catalogue import ImageArrays
+    from ..data.datasets.folders import OwnPictures
+    from ..data.doctor.check import Progress as Told
+    from ..data.image_source import PictureSource
 
 _DESCRIPTION = """\
 Check a data set: files that are empty, damaged, no pictures or far too large; pictures that are on both sides of the split, or twice, or
@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_exclusions(exclusions, checkup.exclusions)
     if options.page:
-        from ..data.doctor import thumbnails
+        from ..data.doctor.check import thumbnails
         from ..reports.doctor_page import pictured, write_page
 
         places = pictured(checkup)
@@ -101,8 +101,8 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
     """The check, what was checked, and whether in processes of their own."""
     from dataclasses import replace
 
-    from ..data.datasets import SPLITS, load
-    from ..data.doctor import check_arrays, check_pictures, folder_findings
+    from ..data.datasets.catalogue import SPLITS, load
+    from ..data.doctor.check import check_arrays, check_pictures, folder_findings
 
     if options.data in DATASETS:
         info = DATASETS[options.data]
@@ -113,7 +113,7 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
             return check_arrays(arrays, name=info.name, published=published, near_duplicates=near, progress=told), [*arrays], False
     annotated = _annotated_folder(options)
     if annotated is not None:
-        from ..data.annotations.check import check_annotated
+        from ..data.doctor.annotations import check_annotated
 
         with shown_progress(annotated.name) as told:
             found, pictures = check_annotated(
@@ -133,7 +133,7 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
 
 def _annotated_folder(options: CheckOptions) -> Path | None:
     """The folder of a data set with boxes; None where the data is something else."""
-    from ..data.annotations.opening import ANNOTATED, folder_of, layout
+    from ..data.annotated.opening import ANNOTATED, folder_of, layout
 
     if options.data in ANNOTATED:
         return folder_of(options.data, options.data_folder)
@@ -143,15 +143,15 @@ def _annotated_folder(options: CheckOptions) -> Path | None:
 
 def _find(data: str) -> OwnPictures:
     """The pictures in a folder or of a CSV; classes that only some splits have are a finding, and no error as for training."""
-    from ..data.csv_list import find_csv
-    from ..data.folders import find_folder
+    from ..data.datasets.csv_list import find_csv
+    from ..data.datasets.folders import find_folder
 
     path = Path(data).expanduser()
     if path.is_dir():
         return find_folder(path, lenient=True)
     if path.is_file():
         return find_csv(path)
-    from ..data.annotations.opening import ANNOTATED
+    from ..data.annotated.opening import ANNOTATED
 
     names = ", ".join((*DATASETS, *ANNOTATED))
     raise ValueError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {names}")

@@ -74,9 +74,9 @@ def _evaluate(arguments: list[str]) -> int:
         raise ValueError("--batch-size is at least 1")
     import torch
 
-    from ..data.annotations.opening import open_annotated
-    from ..data.annotations.scene_loader import SceneLoader
-    from ..data.order import EpochOrder
+    from ..data.annotated.opening import open_annotated
+    from ..data.annotated.scene_loader import SceneLoader
+    from ..data.sampling.order import EpochOrder
     from ..detection.evaluate import evaluate_detector
     from ..detection.model_kind import DETECTOR
     from ..detection.spec import TestTime
@@ -133,7 +133,7 @@ def _predict(arguments: list[str]) -> int:
         raise ValueError("name at least one picture or folder behind the model")
     if not 0 <= options.score <= 1:
         raise ValueError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
-    from ..deployment.predict import find_pictures
+    from ..deployment.prediction.predict import find_pictures
     from ..detection.model_kind import DETECTOR
     from ..detection.predict import DetectedPicture, predict_boxes
     from ..reports.drawn_objects import draw_boxes

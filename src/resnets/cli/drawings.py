@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..core.files import write_atomically
-from ..data.decoding import Pixels
+from ..data.decoding.decode import Pixels
 from .options import messages, print_json
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..deployment.names import EngineName
+from ..deployment.graph.names import EngineName
 from ..reports.tables import confusion_rows, percent, print_table, table
 from .options import messages, parse, print_json, results
 
@@ -51,9 +51,9 @@ def run(arguments: list[str]) -> int:
     from ..core.environment import keep_large_buffers
 
     keep_large_buffers()
-    from ..data.picture_loader import PictureLoader
-    from ..training.evaluate import evaluate
-    from ..training.evaluation_data import EvaluationData, open_evaluation
+    from ..classification.evaluate import evaluate
+    from ..classification.evaluation_data import EvaluationData, open_evaluation
+    from ..data.loaders.image_loader import PictureLoader
     from ..training.session import choose_device
     from .evaluated_model import EvaluatedModel
 

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..data.preprocessing import Preprocessing
-from ..deployment.choice import choose_engine, fast_precision
-from ..deployment.description import Description
-from ..deployment.engine import EngineModule
-from ..deployment.engines import engine_for, open_engine
-from ..deployment.models import open_network
-from ..deployment.names import EngineName, is_exported
+from ..data.decoding.preprocessing import Preprocessing
+from ..deployment.engines.choice import choose_engine, fast_precision
+from ..deployment.engines.engine import EngineModule
+from ..deployment.engines.models import open_network
+from ..deployment.engines.opening import engine_for, open_engine
+from ..deployment.graph.description import Description
+from ..deployment.graph.names import EngineName, is_exported
 from .models_on_disk import model_path
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..deployment.names import ENDINGS, Format
+from ..deployment.graph.names import ENDINGS, Format
 from .options import messages, parse, print_json, results
 
 
@@ -37,8 +37,8 @@ class ExportOptions:
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(ExportOptions, arguments, "export", "Write a network for another runtime, checked there against PyTorch.")
-    from ..deployment.export import export_model
-    from ..deployment.models import open_network
+    from ..deployment.engines.models import open_network
+    from ..deployment.export.export import export_model
 
     network, description = open_network(options.model)
     if description.provenance.get("weights") == "fresh":

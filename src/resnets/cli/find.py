@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..classification.recipe import Recipe
 from ..reports import plots
 from ..reports.tables import print_table, table
-from ..training.recipe import Recipe
 from .options import messages, print_json, results
 from .run_command import take
 from .train import parse_recipe
 
 if TYPE_CHECKING:
-    from ..training.batch_finder import BatchSearch, Trial
-    from ..training.classification import ClassificationSession
-    from ..training.learning_rate_finder import RangeTest
+    from ..classification.batch_finder import BatchSearch, Trial
+    from ..classification.learning_rate_finder import RangeTest
+    from ..classification.session import ClassificationSession
 
 _HELP = """\
 Find a value of a recipe by trying, without changing anything but the one or two files that are named.
@@ -59,8 +59,8 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
 
 
 def _session(recipe: Recipe) -> ClassificationSession:
+    from ..classification.session import open_session
     from ..core.environment import keep_large_buffers
-    from ..training.classification import open_session
 
     keep_large_buffers()
     console = messages()
@@ -75,7 +75,7 @@ def _learning_rate(arguments: list[str], as_json: bool) -> None:
     plot = Path(file or "learning-rate.svg")
     plots.picture_format(plot)
     recipe = parse_recipe(arguments, "find learning-rate", _HELP)
-    from ..training.learning_rate_finder import range_test
+    from ..classification.learning_rate_finder import range_test
 
     console = messages()
 
@@ -120,7 +120,7 @@ def _batch_size(arguments: list[str], as_json: bool) -> None:
     share, arguments = _number("--share", arguments, 0.8)
     most, arguments = _number("--most", arguments, 8192, whole=True)
     recipe = parse_recipe(arguments, "find batch-size", _HELP)
-    from ..training.batch_finder import find_batch_size
+    from ..classification.batch_finder import find_batch_size
 
     console = messages()
 

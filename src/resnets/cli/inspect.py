@@ -17,7 +17,7 @@ from .options import messages, parse, print_json, results
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.datasets import ImageArrays
+    from ..data.datasets.catalogue import ImageArrays
     from ..inspection.signal import SignalReport, UnitSignal
     from ..networks import Network
 
@@ -131,8 +131,8 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
     if options.data == "normal" or not takes_pictures:
         images = torch.randn(options.batch_size, spec.in_channels, *(size,) * spec.dims, generator=generator)
         return images, torch.randint(spec.num_classes, (options.batch_size,), generator=generator), "normal"
-    from ..data.datasets import load
-    from ..data.preprocessing import Preprocessing
+    from ..data.datasets.catalogue import load
+    from ..data.decoding.preprocessing import Preprocessing
 
     arrays = _own_data(network, recipe) if options.data == "auto" else None
     arrays = load("digits", "train") if arrays is None else arrays
@@ -161,7 +161,7 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
 
 def _own_data(network: Network, recipe: Mapping[str, Any]) -> ImageArrays | None:
     """The pictures that the network was trained on; None, with a message, where they are not on this machine, and where nobody knows."""
-    from ..data.datasets import DATASETS, load
+    from ..data.datasets.catalogue import DATASETS, load
     from ..data.errors import DataError
 
     name = recipe.get("data")

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..deployment.names import EngineName, is_exported
+from ..deployment.graph.names import EngineName, is_exported
 from ..reports.tables import duration
 from .options import messages, parse, print_json, results
 
 if TYPE_CHECKING:
-    from ..deployment.engine import Engine
-    from ..deployment.large_sets import Outcome
-    from ..deployment.picture_sets import Pictures
+    from ..deployment.engines.engine import Engine
+    from ..deployment.prediction.image_sets import Pictures
+    from ..deployment.prediction.large_sets import Outcome
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
     from .models_on_disk import model_path
 
     path = options.model if is_exported(options.model) else model_path(options.model)
-    from ..deployment.picture_sets import open_pictures
+    from ..deployment.prediction.image_sets import open_pictures
 
     pictures = open_pictures(options.pictures)
     return _to_terminal(options, path, pictures) if options.output is None else _to_file(options, path, pictures, options.output)
@@ -89,8 +89,8 @@ def _check(options: PredictOptions) -> None:
 
 def _engine(options: PredictOptions, path: Path, count: int) -> Engine:
     """For `count` pictures in this process."""
-    from ..deployment.choice import FEW
-    from ..deployment.engines import open_engine
+    from ..deployment.engines.choice import FEW
+    from ..deployment.engines.opening import open_engine
     from ..training.session import choose_device
 
     assert options.engine != "ray"
@@ -114,8 +114,8 @@ def _for_features(options: PredictOptions, path: Path) -> EngineName | None:
 
 
 def _workers(options: PredictOptions, count: int) -> int:
-    from ..data.batch_making import default_workers
-    from ..deployment.choice import FEW
+    from ..data.workers.batches import default_workers
+    from ..deployment.engines.choice import FEW
 
     if options.workers is not None:
         return options.workers
@@ -127,7 +127,7 @@ def _say(words: str) -> None:
 
 
 def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int:
-    from ..deployment.predict import predict
+    from ..deployment.prediction.predict import predict
 
     engine = _engine(options, path, len(pictures))
     workers, bad = _workers(options, len(pictures)), 0
@@ -145,7 +145,7 @@ def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int
 
 
 def _to_file(options: PredictOptions, path: Path, pictures: Pictures, output: Path) -> int:
-    from ..deployment.large_sets import Columns, predict_to_file
+    from ..deployment.prediction.large_sets import Columns, predict_to_file
 
     columns = Columns(options.top, options.probabilities, options.features)
     began = time.perf_counter()
@@ -179,11 +179,11 @@ def _by_cluster(
     options: PredictOptions, path: Path, pictures: Pictures, output: Path, progress: Callable[[int, int], None]
 ) -> Outcome:
     """What --engine ray does."""
-    from ..deployment.answers import Answers
-    from ..deployment.choice import FEW
-    from ..deployment.engines import open_engine
-    from ..deployment.large_sets import Columns, predict_to_file
-    from ..deployment.large_sets_ray import Opening, cluster, tables_of
+    from ..deployment.engines.choice import FEW
+    from ..deployment.engines.opening import open_engine
+    from ..deployment.prediction.large_sets import Columns, predict_to_file
+    from ..deployment.prediction.large_sets_ray import Opening, cluster, tables_of
+    from ..deployment.prediction.scores import Answers
 
     columns = Columns(options.top, options.probabilities, options.features)
     with cluster(options.device) as found:
@@ -214,7 +214,7 @@ def _list_unreadable(outcome: Outcome) -> None:
     """Names the first pictures that could not be read; all of them are in the file."""
     if not outcome.unreadable:
         return
-    from ..deployment.parquet import unreadable
+    from ..deployment.prediction.parquet import unreadable
 
     for path, error in unreadable(outcome.output, _LISTED):
         _say(f"skipped {path}: {error}")

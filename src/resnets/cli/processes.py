@@ -10,7 +10,7 @@ import logging
 import os
 from typing import Any
 
-from ..data.batch_making import default_workers
+from ..data.workers.batches import default_workers
 from .options import messages
 
 

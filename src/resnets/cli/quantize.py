@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..deployment.names import ENDINGS, is_exported
+from ..deployment.graph.names import ENDINGS, is_exported
 from ..reports.tables import percent, print_table, table
 from .export import default_output
 from .options import messages, parse, print_json, results
@@ -58,9 +58,9 @@ def run(arguments: list[str]) -> int:
     from ..core.environment import keep_large_buffers
 
     keep_large_buffers()
-    from ..deployment.models import open_network
-    from ..deployment.quantization import check_request, quantize_model
-    from ..deployment.quantization_data import open_quantization_data
+    from ..deployment.engines.models import open_network
+    from ..deployment.quantization.budget import check_request, quantize_model
+    from ..deployment.quantization.data import open_quantization_data
 
     def report(words: str) -> None:
         messages().print(words, soft_wrap=True, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..reports.tables import print_table, table
-from ..training.run_recipe import RunRecipe
+from ..training.base_recipe import RunRecipe
 from .options import messages, print_json, results
 
 PROVE, REPLAY = "--prove", "--replay"
@@ -34,7 +34,7 @@ def run(directory: Path, arguments: list[str], kind: type[RunRecipe], *, as_json
 def _prove(directory: Path, steps: int, kind: type[RunRecipe], as_json: bool) -> int:
     from ..training.prove import prove
 
-    proof = prove(directory, steps, messages().print, kind)
+    proof = prove(directory, steps, messages().print, kind=kind)
     places = [f"step {proof.checkpoint:,} (the checkpoint)", f"step {proof.end:,}"]
     if as_json:
         paths = {"continued": proof.continued, "uninterrupted": proof.uninterrupted}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Generic
 
 from ..core.environment import keep_large_buffers
-from ..data.own import is_path
-from ..training.run_recipe import AnyRecipe, read_run_recipe
+from ..data.datasets.user_data import is_path
+from ..training.base_recipe import AnyRecipe, read_run_recipe
 from . import processes
 from . import resume as resume_checks
 from .options import messages, parse_model, print_json
@@ -60,7 +60,7 @@ class RunCommand(Generic[AnyRecipe]):
         progress = TrainingProgress(messages())
         listeners = (progress, print_event) if as_json else (progress,)
         with progress:
-            done = train(recipe, listeners) if recipe is not None else resume(Path(resumed or ""), listeners, self.kind)
+            done = train(recipe, listeners) if recipe is not None else resume(Path(resumed or ""), listeners, kind=self.kind)
         if not as_json and speaks():
             self.print_results(done)
         return 0
@@ -95,7 +95,7 @@ class RunCommand(Generic[AnyRecipe]):
 
     def named(self, name: str) -> AnyRecipe:
         """The recipe of that name, or the one for a user's own folder."""
-        from ..training.recipes import nearest
+        from ..classification.recipes import nearest
 
         if name not in self.recipes and is_path(name) and self.own is not None:
             chosen, lines = self.own(name)

@@ -68,9 +68,9 @@ def _evaluate(arguments: list[str]) -> int:
         raise ValueError("--sizes are lengths in pixels, 1 or more")
     import torch
 
-    from ..data.annotations.mask_loader import MaskLoader
-    from ..data.annotations.opening import open_annotated
-    from ..data.order import EpochOrder
+    from ..data.annotated.mask_loader import MaskLoader
+    from ..data.annotated.opening import open_annotated
+    from ..data.sampling.order import EpochOrder
     from ..segmentation.evaluate import evaluate_segmenter
     from ..segmentation.model_kind import SEGMENTER
     from ..training.session import choose_device
@@ -141,7 +141,7 @@ def _predict(arguments: list[str]) -> int:
     options = parse(PredictOptions, arguments, "segment predict", "Name a class for every pixel of pictures.")
     if not options.pictures:
         raise ValueError("name at least one picture or folder behind the model")
-    from ..deployment.predict import find_pictures
+    from ..deployment.prediction.predict import find_pictures
     from ..reports.drawn_objects import draw_mask
     from ..segmentation.model_kind import SEGMENTER
     from ..segmentation.predict import SegmentedPicture, segment, write_mask

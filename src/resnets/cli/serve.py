@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..deployment.names import is_exported
+from ..deployment.graph.names import is_exported
 from .options import messages, parse, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..deployment.engine import Engine
-    from ..deployment.samples import Sample
-    from ..deployment.served import Served
+    from ..deployment.engines.engine import Engine
+    from ..deployment.serving.samples import Sample
+    from ..deployment.serving.served import Served
     from ..networks import Network
 
 _ABOUT = """\
@@ -60,10 +60,10 @@ def run(arguments: list[str]) -> int:
         raise ValueError(f"--max-upload {options.max_upload:g} lets no picture through; give megabytes, such as 20")
     if not 0 <= options.score <= 1:
         raise ValueError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
-    from ..deployment.engine import needed
+    from ..deployment.engines.engine import needed
 
     needed("gradio", "serve")
-    from ..deployment.serving import address_of, build_app, listen, run_app, upload_folder
+    from ..deployment.serving.server import address_of, build_app, listen, run_app, upload_folder
 
     try:
         with upload_folder() as folder, listen(options.host, options.port) as listener:
@@ -92,7 +92,7 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
     from .models_on_disk import model_path
 
     if is_exported(options.model):
-        from ..deployment.engines import open_engine
+        from ..deployment.engines.opening import open_engine
 
         engine = open_engine(options.model)
         return _classifier(engine, None, options.model)
@@ -101,8 +101,8 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
     path, device = model_path(options.model), choose_device(options.device)
     kind = read_header(path).get("kind", "classifier")
     if kind == "classifier":
-        from ..deployment.engines import engine_for
-        from ..deployment.models import open_network
+        from ..deployment.engines.models import open_network
+        from ..deployment.engines.opening import engine_for
 
         network, description = open_network(path, device=device)
         # As exactly as `resnets predict`, which says the same of the same picture.
@@ -120,7 +120,7 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
 
 
 def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Served, Mapping[str, Any]]:
-    from ..deployment.served import ServedClassifier
+    from ..deployment.serving.served import ServedClassifier
 
     known = engine.description.provenance
     return ServedClassifier(engine, network, str(known.get("network") or path.stem)), known.get("recipe", {})
@@ -128,7 +128,7 @@ def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Se
 
 def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Path) -> list[Sample]:
     """Pictures to choose from: of the user's folder, or of what the network was measured on, or none, with the reason."""
-    from ..deployment.samples import samples_in, samples_of
+    from ..deployment.serving.samples import samples_in, samples_of
 
     if options.samples is not None:
         return samples_in(options.samples.expanduser())

@@ -11,9 +11,9 @@ import PIL.Image
 import torch
 
 from ..core.files import write_atomically
-from ..data.decoding import Pixels
-from ..deployment.samples import MOST, Sample, spread
-from ..deployment.served import SHOWN, Answer, BadPicture, Bar, Served
+from ..data.decoding.decode import Pixels
+from ..deployment.serving.samples import MOST, Sample, spread
+from ..deployment.serving.served import SHOWN, Answer, BadPicture, Bar, Served
 from ..detection.model_kind import DETECTOR
 from ..detection.predict import predict_boxes
 from ..reports.drawn_objects import class_colour, draw_boxes, draw_mask
@@ -127,7 +127,7 @@ def scene_samples(data: str, folder: Path, data_folder: Path | None) -> list[Sam
         ValueError: the pictures are not at hand.
         OSError: they cannot be read or written.
     """
-    from ..data.annotations.opening import open_annotated
+    from ..data.annotated.opening import open_annotated
 
     pictures = open_annotated(data, "val", data_folder, lambda line: None)
     samples = []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data.own import is_path
+from ..classification.data_defaults import shown
+from ..classification.recipe import Recipe
+from ..classification.recipes import RECIPES
+from ..data.datasets.user_data import is_path
 from ..reports.tables import confusion_rows, duration, percent, print_table, table
-from ..training.data_defaults import shown
-from ..training.recipe import Recipe
-from ..training.recipes import RECIPES
 from .options import messages, parse_model, results
 from .run_command import RunCommand, take
 
@@ -50,7 +50,7 @@ def parse_recipe(arguments: list[str], command: str, description: str) -> Recipe
 
 def _own_recipe(arguments: list[str], command: str, description: str) -> Recipe:
     """The recipe for a user's own pictures, which a folder or file in the place of a recipe's name means; says what was chosen."""
-    from ..training.first_recipe import first_recipe
+    from ..classification.recipe_for_data import first_recipe
 
     data, arguments = arguments[0], arguments[1:]
     weights, arguments = take("--weights", arguments)

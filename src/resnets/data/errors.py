@@ -11,3 +11,7 @@ class DataError(UserError):
 
 class NotThere(Exception):
     """One source has no answer, for the reason given; another may have one. It never leaves `resnets.data`."""
+
+
+class Unreadable(UserError):
+    """An image that cannot be decoded; the message says why, as a clause that follows the image's name."""

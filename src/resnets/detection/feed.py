@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
+from ..data.annotated.scene_loader import SceneLoader
 from ..data.annotations.objects import AnnotatedPictures
-from ..data.annotations.scene_loader import SceneLoader
-from ..data.order import EpochOrder, Share
+from ..data.sampling.order import EpochOrder, Share
 from ..training.annotated_feed import AnnotatedFeed, open_annotated_feed
 from .recipe import DetectionRecipe
 

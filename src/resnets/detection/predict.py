@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.decoding import EncodedPicture, Pixels, Unreadable
+from ..data.decoding.decode import EncodedPicture, Pixels
+from ..data.errors import Unreadable
 from .detector import Detector
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ..training.run_recipe import RunRecipe, read_run_recipe
+from ..training.base_recipe import RunRecipe, read_run_recipe
 from ..training.settings import Evaluating, Optimizer, Positive, Schedule
 from .spec import DetectorSpec
 from .zoo import get_detector_spec

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.annotations.scene_loader import SceneBatch, SceneLoader
-from ..data.preprocessing import Preprocessing
-from ..training.assembly import assembled
+from ..data.annotated.scene_loader import SceneBatch, SceneLoader
+from ..data.decoding.preprocessing import Preprocessing
 from ..training.distributed import ALONE, World
-from ..training.objective import Inputs, Outcome, Precision
+from ..training.engine.assembly import assembled
+from ..training.engine.objective import Inputs, Outcome, Precision
 from ..training.session import AllLearn, Session, choose_device, prepare_machine
 from ..weights.model_file import ModelDescription
 from .detector import Detector

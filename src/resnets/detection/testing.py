@@ -19,20 +19,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
 from .box_coder import decode
+from .box_head import BoxPredictor
 from .boxes import Size, clipped, rescaled
 from .resizing import Batch, make_batch
 from .roi import CANONICAL_SIZE
-from .spec import TestTime
+from .spec import DetectorSpec, TestTime
 
-if TYPE_CHECKING:
-    from .detector import Detector
+
+class Testable(Protocol):
+    """What testing asks of a detector; `Detector` is one."""
+
+    spec: DetectorSpec
+    mean: Tensor
+    std: Tensor
+    box_predictor: BoxPredictor
+
+    def prepare(self, images: Sequence[Tensor], min_size: int | None = None) -> Batch:
+        """Images of any sizes as one batch."""
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The feature maps of a batch."""
+
+    def propose(self, maps: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
+        """For each image its proposals (P, 4)."""
+
+    def describe(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
+        """Features of the regions under all boxes, in their order."""
+
+    def finish(self, scores: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[Size]) -> list[dict[str, Tensor]]:
+        """For each image its detections."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +66,7 @@ class View:
     """Of each picture at this scale."""
 
 
-def detect(detector: Detector, images: Sequence[Tensor], options: TestTime) -> list[dict[str, Tensor]]:
+def detect(detector: Testable, images: Sequence[Tensor], options: TestTime) -> list[dict[str, Tensor]]:
     """What is on pictures, as the detector itself gives it in evaluation mode, with the additions of `options`."""
     batch = detector.prepare(images)
     base = View(detector.maps(batch.images), batch.sizes)
@@ -65,7 +87,7 @@ def detect(detector: Detector, images: Sequence[Tensor], options: TestTime) -> l
     return found
 
 
-def open_views(detector: Detector, images: Sequence[Tensor], base: View, options: TestTime) -> list[list[View]]:
+def open_views(detector: Testable, images: Sequence[Tensor], base: View, options: TestTime) -> list[list[View]]:
     """The pictures at all scales, smallest first, and where the options say so their mirror images likewise."""
     views = [[base] if not options.sizes else _scaled(detector, images, options)]
     if options.flip:
@@ -78,12 +100,12 @@ def open_views(detector: Detector, images: Sequence[Tensor], base: View, options
     return views
 
 
-def _scaled(detector: Detector, images: Sequence[Tensor], options: TestTime) -> list[View]:
+def _scaled(detector: Testable, images: Sequence[Tensor], options: TestTime) -> list[View]:
     batches = [scaled_batch(detector, images, size) for size in sorted(set(options.sizes))]
     return [View(detector.maps(batch.images), batch.sizes) for batch in batches]
 
 
-def scaled_batch(detector: Detector, images: Sequence[Tensor], size: int) -> Batch:
+def scaled_batch(detector: Testable, images: Sequence[Tensor], size: int) -> Batch:
     """The pictures with a shorter side of `size`, prepared. The limit of the longer one grows along: it bounds the ratio of the sides."""
     spec = detector.spec
     longest = round(spec.max_size * size / spec.min_size[-1])
@@ -93,7 +115,7 @@ def scaled_batch(detector: Detector, images: Sequence[Tensor], size: int) -> Bat
 
 
 def judge(
-    detector: Detector, views: Sequence[Sequence[View]], sizes: Sequence[Size], proposals: Sequence[Tensor]
+    detector: Testable, views: Sequence[Sequence[View]], sizes: Sequence[Size], proposals: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """As `Detector.classify`: for each picture the probabilities (n, K) and each class's boxes (n, K, 4), from all views.
 
@@ -116,7 +138,7 @@ def judge(
     return _means(all_scores), _means(all_boxes)
 
 
-def described(detector: Detector, scales: Sequence[View], sizes: Sequence[Size], boxes: Sequence[Tensor]) -> Tensor:
+def described(detector: Testable, scales: Sequence[View], sizes: Sequence[Size], boxes: Sequence[Tensor]) -> Tensor:
     """The head's features (R, F) of the boxes (n, 4) of each picture, from the two scales that suit each best."""
     chosen = [suitable_scales(each, i, scales, sizes[i]) for i, each in enumerate(boxes)]
     features: Tensor | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.files import write_atomically
-from ..data.doctor_findings import KINDS, SEVERITIES, Checkup, Finding, Kind, Place, shown
+from ..data.doctor.findings import KINDS, SEVERITIES, Checkup, Finding, Kind, Place, shown
 from .tables import duration
 
 _FINDINGS_SHOWN = 24

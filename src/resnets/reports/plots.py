@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.files import write_atomically
 
 if TYPE_CHECKING:
-    from ..training.calibration import Calibration
+    from .calibration import Calibration
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
 

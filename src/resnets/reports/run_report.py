@@ -15,8 +15,8 @@ from .tables import duration, percent
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from ..training.findings import Findings, JudgedPicture
-    from ..training.recipe import Recipe
+    from ..training.base_recipe import RunRecipe
+    from .findings import Findings, JudgedPicture
 
 MANY_CLASSES = 40
 """With more than these the matrix is a picture, its largest entries a table, and the class table is folded."""
@@ -28,7 +28,7 @@ THUMBNAIL, EXPLAINED = 160, 224
 
 def write_report(
     path: Path,
-    recipe: Recipe,
+    recipe: RunRecipe,
     events: Sequence[Mapping[str, Any]],
     classes: Sequence[str],
     environment: Mapping[str, Any],

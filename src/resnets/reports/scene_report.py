@@ -16,7 +16,7 @@ from .run_report import MOST_EXCLUDED, environment_of_templates, flattened
 from .tables import percent
 
 if TYPE_CHECKING:
-    from ..training.run_recipe import RunRecipe
+    from ..training.base_recipe import RunRecipe
 
 SIDE = 480
 """Pixels along the longer side of an example, at most."""

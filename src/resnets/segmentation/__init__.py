@@ -14,9 +14,10 @@ from .spec import BACKGROUND, SegmenterSpec
 from .zoo import get_segmenter_spec, list_segmenters
 
 if TYPE_CHECKING:
+    from .create import create_segmenter
     from .evaluate import SegmentationResult, evaluate_segmenter
     from .predict import SegmentedPicture, segment, write_mask
-    from .segmenter import Segmenter, create_segmenter
+    from .segmenter import Segmenter
 
 __all__ = [
     "BACKGROUND", "IGNORED", "SegmentationResult", "SegmentedPicture", "Segmenter", "SegmenterSpec", "create_segmenter",
@@ -27,7 +28,7 @@ _HOMES = {
     "SegmentationResult": "evaluate",
     "SegmentedPicture": "predict",
     "Segmenter": "segmenter",
-    "create_segmenter": "segmenter",
+    "create_segmenter": "create",
     "evaluate_segmenter": "evaluate",
     "segment": "predict",
     "write_mask": "predict",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..training.first_recipe import reachable
 from ..training.settings import Optimizer
+from ..weights.reachable import reachable
 from .recipe import SegmentationRecipe
 
 PRETRAINED = "coco-with-voc-labels-v1"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..data.annotations.objects import IGNORED
-from ..training.objective import Inputs, Outcome, Precision
+from ..training.engine.objective import Inputs, Outcome, Precision
 
 AUXILIARY_WEIGHT = 0.5
 """Weight of the auxiliary head's loss in torchvision's reference (PSPNet, 1612.01105 §3.3, has 0.4)."""

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.files import write_atomically
-from ..data.annotations.mask_crop import at_shorter_side
-from ..data.annotations.mask_making import resized_pixels
+from ..data.annotated.mask_crop import at_shorter_side
+from ..data.annotated.mask_rows import resized_pixels
 from ..data.annotations.masks import encoded_mask
-from ..data.decoding import EncodedPicture, Pixels, Unreadable
+from ..data.decoding.decode import EncodedPicture, Pixels
+from ..data.errors import Unreadable
 from .evaluate import segmenter_classes
 from .segmenter import Segmenter
 from .spec import BACKGROUND

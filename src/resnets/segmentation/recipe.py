@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from ..data.annotations.mask_crop import MaskCrop
-from ..training.run_recipe import RunRecipe, read_run_recipe
+from ..data.annotated.mask_crop import MaskCrop
+from ..training.base_recipe import RunRecipe, read_run_recipe
 from ..training.settings import Evaluating, Optimizer, Positive, Schedule
 from .zoo import get_segmenter_spec
 

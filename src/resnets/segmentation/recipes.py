@@ -5,7 +5,7 @@ A result is either measured, with the record in results/, or published, with its
 
 from __future__ import annotations
 
-from ..data.annotations.mask_crop import MaskCrop
+from ..data.annotated.mask_crop import MaskCrop
 from ..training.settings import Evaluating, Optimizer, Schedule
 from .recipe import SegmentationRecipe
 

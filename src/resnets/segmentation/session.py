@@ -11,23 +11,24 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from ..data.annotations.mask_loader import MaskBatch, MaskLoader
-from ..data.annotations.mask_making import MaskedPictures
+from ..data.annotated.mask_loader import MaskBatch, MaskLoader
+from ..data.annotated.mask_rows import MaskedPictures
 from ..data.annotations.objects import AnnotatedPictures
-from ..data.order import EpochOrder, Share
+from ..data.sampling.order import EpochOrder, Share
 from ..reports.drawn_objects import draw_mask
 from ..reports.scene_report import SEGMENTATION, Example, write_scene_report
 from ..training.annotated_feed import AnnotatedFeed, open_annotated_feed
-from ..training.assembly import assembled
 from ..training.distributed import ALONE, World
-from ..training.objective import Inputs
+from ..training.engine.assembly import assembled
+from ..training.engine.objective import Inputs
 from ..training.session import AllLearn, Session, choose_device, prepare_machine
 from ..weights.model_file import ModelDescription
+from .create import create_segmenter
 from .evaluate import SegmentationResult, evaluate_segmenter
 from .losses import Segmenting
 from .model_kind import SEGMENTER
 from .recipe import SegmentationRecipe
-from .segmenter import Segmenter, create_segmenter
+from .segmenter import Segmenter
 from .spec import SegmenterSpec
 from .zoo import get_segmenter_spec
 

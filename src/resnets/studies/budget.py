@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..data.datasets import DATASETS
-from ..training.recipe import Recipe
+from ..classification.recipe import Recipe
+from ..data.datasets.catalogue import DATASETS
 from .experiment import Rung, Study
 from .tasks import Task
 

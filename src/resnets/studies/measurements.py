@@ -55,8 +55,8 @@ def measure(task: Task, folder: Path, listen: Listener, trained: dict[str, Any] 
 
 
 def _training(task: Task, folder: Path, listen: Listener) -> dict[str, Any]:
+    from ..training.engine.step import Diverged
     from ..training.run import RunDirectory
-    from ..training.step import Diverged
 
     assert task.recipe is not None
     run, started = RunDirectory(folder / "run"), time.perf_counter()
@@ -86,12 +86,13 @@ def _training(task: Task, folder: Path, listen: Listener) -> dict[str, Any]:
 
 def _train_or_resume(task: Task, directory: Path, listen: Listener) -> Run:
     """Goes on from a checkpoint where there is one that fits; else begins anew."""
+    from ..classification.recipe import Recipe
     from ..training.run import resume, train
 
     assert task.recipe is not None
     if any(directory.glob("checkpoint*.pt")):
         try:
-            return resume(directory, (listen,))
+            return resume(directory, (listen,), kind=Recipe)
         except (ValueError, KeyError, OSError) as error:
             listen({"event": "message", "message": f"{directory} cannot be gone on with ({error}); it begins anew"})
     if directory.exists():
@@ -104,8 +105,8 @@ def _errors(task: Task, done: Run) -> dict[str, float]:
     """Training and test error and loss of the finished network, in evaluation mode."""
     import torch
 
-    from ..data.datasets import DATASETS
-    from ..training.evaluate import evaluate
+    from ..classification.evaluate import evaluate
+    from ..data.datasets.catalogue import DATASETS
     from ..weights.model_file import load_model
 
     assert task.recipe is not None
@@ -130,7 +131,7 @@ def _training_pictures(task: Task, network: Network, num: int, device: Any, batc
     """`num` training pictures, the same in every run, as the network takes them, without augmentation."""
     import torch
 
-    from ..data.datasets import load
+    from ..data.datasets.catalogue import load
 
     name, folder = (task.data, None) if task.recipe is None else (task.recipe.data, task.recipe.data_folder)
     arrays = load(name or "digits", "train", folder, report=lambda _message: None)
@@ -144,9 +145,9 @@ def _training_pictures(task: Task, network: Network, num: int, device: Any, batc
 
 def _own_training_pictures(directory: Path, device: Any) -> Iterable[tuple[Tensor, Tensor]]:
     """All training pictures of a finished run on the user's own data or ImageNet, which lie in order of class and are thus not cut."""
-    from ..data.order import WHOLE
-    from ..training.feed import open_feed
-    from ..training.recipe import Recipe
+    from ..classification.feed import open_feed
+    from ..classification.recipe import Recipe
+    from ..data.sampling.order import WHOLE
     from ..training.run import RunDirectory
 
     recipe = RunDirectory(directory).read_recipe(Recipe)
@@ -155,7 +156,7 @@ def _own_training_pictures(directory: Path, device: Any) -> Iterable[tuple[Tenso
 
 def _chance(task: Task) -> dict[str, float]:
     """A run that diverged counts as one that knows nothing: the error of guessing among the classes (ten, where nobody knows)."""
-    from ..data.datasets import DATASETS
+    from ..data.datasets.catalogue import DATASETS
 
     assert task.recipe is not None
     classes = len(DATASETS[task.recipe.data].classes) if task.recipe.data in DATASETS else 10
@@ -183,8 +184,8 @@ def _initial_signal(task: Task) -> dict[str, Any]:
     """Of a freshly initialised network on a batch of the data."""
     import torch
 
-    from ..data.datasets import DATASETS
-    from ..data.preprocessing import Preprocessing
+    from ..data.datasets.catalogue import DATASETS
+    from ..data.decoding.preprocessing import Preprocessing
     from ..networks import build
 
     info = DATASETS[task.data or "digits"]

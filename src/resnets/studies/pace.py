@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from ..classification.recipe import Recipe
 from ..core.files import write_atomically
 from ..inspection.zoo_costs import count, zoo_cost
 from ..networks.zoo import get_spec
-from ..training.recipe import Recipe
 from .tasks import Task
 
 SECONDS, MOST_STEPS = 1.0, 12
@@ -81,9 +81,9 @@ def measure_step(recipe: Recipe) -> float:
     import torch
     from torch.nn import functional
 
-    from ..data.datasets import DATASETS
+    from ..data.datasets.catalogue import DATASETS
     from ..networks import build
-    from ..training.optimizers import build_optimizer
+    from ..training.optim.optimizers import build_optimizer
 
     info = DATASETS.get(recipe.data)
     channels, classes = (info.channels, len(info.classes)) if info else (3, 10)

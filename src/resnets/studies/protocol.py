@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ..core.files import write_atomically
-from ..data.sources import cache_directory
+from ..data.sources.request import cache_directory
 from .budget import Plan
 from .experiment import Study
 from .pace import macs

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..classification.recipe import Recipe
 from ..core.files import write_atomically
-from ..data.datasets import DATASETS
-from ..data.own import absolute, is_path
-from ..data.sources import known_name
-from ..training.recipe import Recipe
+from ..data.datasets.catalogue import DATASETS
+from ..data.datasets.user_data import absolute, is_path
+from ..data.sources.request import known_name
 from .budget import Plan, plan_study
 from .catalogue import STUDIES, get_study
 from .experiment import Study
@@ -29,7 +29,7 @@ def data_named(text: str) -> str:
     Raises:
         ValueError: neither.
     """
-    from ..training.own_data import IMAGENET
+    from ..classification.user_data import IMAGENET
 
     if text in DATASETS or text == IMAGENET:
         return text

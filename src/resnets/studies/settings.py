@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data.datasets import DATASETS
+from ..classification.recipe import Recipe
+from ..data.datasets.catalogue import DATASETS
 from ..networks.spec import NetworkSpec
 from ..networks.zoo import get_spec
-from ..training.recipe import Recipe
 from .budget import Plan
 from .experiment import Setting, Study
 

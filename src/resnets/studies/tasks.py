@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ..classification.recipe import Recipe
 from ..networks.spec import NetworkSpec
 from ..networks.zoo import get_spec
-from ..training.recipe import Recipe
 from .experiment import Measurement
 
 FORMAT = 1

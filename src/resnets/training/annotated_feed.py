@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from ..data.annotated.opening import open_annotated
 from ..data.annotations.objects import AnnotatedPictures
-from ..data.annotations.opening import open_annotated
-from ..data.left_out import LeftOut
+from ..data.loaders.unreadable import LeftOut
 
 
 class HasLeftOut(Protocol):

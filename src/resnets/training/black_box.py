@@ -19,7 +19,7 @@ from torch import nn
 
 from ..core.files import write_atomically
 from .checkpoint import Position, load_checkpoint, save_checkpoint
-from .schedules import learning_rate_factor
+from .optim.schedules import learning_rate_factor
 from .session import Session
 
 STATE, STORY = "black-box.pt", "black-box.json"

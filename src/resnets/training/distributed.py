@@ -24,7 +24,7 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed import DistStoreError
 from torch.distributed.rendezvous import rendezvous
 
-from ..data.order import Share
+from ..data.sampling.order import Share
 
 
 @dataclass(frozen=True)

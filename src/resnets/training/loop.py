@@ -15,9 +15,9 @@ import torch
 from .checkpoint import Position
 from .distributed import World
 from .early_stopping import end_of_patience, judge
-from .schedules import learning_rate_factor
+from .engine.step import StepResult
+from .optim.schedules import learning_rate_factor
 from .session import AnyBatch, Result, Session
-from .step import StepResult
 
 Listener = Callable[[dict[str, Any]], None]
 """Takes each event of a run: a dict with "event" and its values."""

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .base_recipe import RunRecipe
 from .checkpoint import Position, fingerprint, load_checkpoint, previous
 from .loop import make_step
-from .recipe import Recipe
 from .run import RunDirectory
-from .run_recipe import RunRecipe
 from .session import Session, open_session
 
 
@@ -35,7 +34,7 @@ class Proof:
         return self.continued == self.uninterrupted
 
 
-def prove(directory: Path, steps: int, report: Callable[[str], None], kind: type[RunRecipe] = Recipe) -> Proof:
+def prove(directory: Path, steps: int, report: Callable[[str], None], *, kind: type[RunRecipe]) -> Proof:
     """Compares `steps` steps behind the newest checkpoint of the run in `directory` with the same steps on a path that never loaded it.
 
     The uninterrupted path begins at the checkpoint before, or at the start of the run where there is none, and runs through the newest

@@ -24,14 +24,13 @@ from typing import Any
 
 from ..core.environment import describe_environment
 from ..core.files import write_atomically
+from .base_recipe import AnyRecipe, RunRecipe, read_run_recipe
 from .black_box import open_black_box, write_black_box
 from .checkpoint import Position, load_newest, previous, save_checkpoint
 from .distributed import World, joined
+from .engine.step import Diverged
 from .loop import Interrupted, Listener, train_loop
-from .recipe import Recipe
-from .run_recipe import AnyRecipe, RunRecipe, read_run_recipe
 from .session import Result, Session, open_session
-from .step import Diverged
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
         return _begin(recipe, world, tuple(listeners) if world.writes else (), started)
 
 
-def resume(directory: Path, listeners: Iterable[Listener] = (), kind: type[RunRecipe] = Recipe) -> Run:
+def resume(directory: Path, listeners: Iterable[Listener] = (), *, kind: type[RunRecipe]) -> Run:
     """Goes on with the run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start where
     it was stopped before its first checkpoint); `kind` is that of its recipe. Raises as `train` does."""
     started = time.perf_counter()

@@ -17,14 +17,14 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from ..data.draws import Draws, seed_for
-from ..data.order import EpochOrder
-from .averaging import ExponentialAverage
+from ..data.sampling.draws import Draws, seed_for
+from ..data.sampling.order import EpochOrder
+from .base_recipe import RunRecipe
 from .distributed import ALONE, World
-from .objective import Inputs
-from .run_recipe import RunRecipe
+from .engine.averaging import ExponentialAverage
+from .engine.objective import Inputs
+from .engine.step import TrainingStep
 from .settings import EarlyStopping
-from .step import TrainingStep
 
 _INSIDE_THE_NETWORK = 3
 """Purpose of the seeds of dropout and stochastic depth, see `data.order`."""

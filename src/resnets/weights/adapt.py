@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
 from ..networks.initialization import CONVOLUTION_TYPES
 

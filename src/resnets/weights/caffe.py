@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 
 BGR_MEAN = (103.53, 116.28, 123.675)
 """Mean of the pictures, blue first, in [0, 255] (detectron2's MODEL.PIXEL_MEAN)."""

@@ -16,7 +16,7 @@ from typing import Any
 import torchvision
 from torchvision.models import get_model_weights
 
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 from ..networks import NetworkSpec, get_spec
 from .adapt import differences
 from .download import expected_hash

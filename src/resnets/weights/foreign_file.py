@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core.safe_pickle import read_array_pickle
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 from ..networks import ROWS, NetworkSpec, build, get_spec
 from . import caffe
 from .adapt import first_layer

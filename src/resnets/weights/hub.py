@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 from ..networks import NetworkSpec
 from .download import WeightsUnavailable, offline_reason
 from .foreign_file import LoadedWeights, read_foreign

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..core.files import write_atomically
-from ..data.preprocessing import Preprocessing
+from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
 
 FORMAT = "resnets 1"

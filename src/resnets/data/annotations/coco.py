@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.folders import SPLIT_FOLDERS
 from ..errors import DataError
-from ..folders import SPLIT_FOLDERS
 from .objects import IGNORED, AnnotatedFiles, Objects, ObjectTable
 from .polygons import inside_polygons
 from .rle import from_run_lengths, uncompressed

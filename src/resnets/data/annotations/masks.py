@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ..decoding import MAX_PIXELS
+from ..decoding.decode import MAX_PIXELS
 from ..errors import DataError
 
 

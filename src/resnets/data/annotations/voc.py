@@ -23,8 +23,8 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.folders import is_picture
 from ..errors import DataError
-from ..folders import is_picture
 from .masks import decoded_mask
 from .objects import AnnotatedFiles, Objects, ObjectTable, numbers
 
@@ -279,7 +279,8 @@ def all_annotations(tree: Path, but: Mapping[str, VocAnnotation]) -> Iterator[Vo
 
 
 def _size_of_file(path: Path) -> tuple[int, int]:
-    from ..decoding import EncodedPicture, Unreadable
+    from ..decoding.decode import EncodedPicture
+    from ..errors import Unreadable
 
     try:
         picture = EncodedPicture(path.read_bytes(), 3)

@@ -1,0 +1,1 @@
+"""Speed and memory of a network in every engine, beside its peers and the machine's limits."""

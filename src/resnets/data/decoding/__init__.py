@@ -1,0 +1,1 @@
+"""From an encoded image to pixels, and from pixels to a network's input."""

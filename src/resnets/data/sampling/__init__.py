@@ -1,0 +1,1 @@
+"""Which images each step takes, and its random numbers: pure functions of seed, epoch and step. Importing it loads no torch."""

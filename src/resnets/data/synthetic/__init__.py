@@ -1,0 +1,1 @@
+"""Scenes to learn detection and segmentation from, made on this machine without a network."""

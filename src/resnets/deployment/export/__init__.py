@@ -1,0 +1,1 @@
+"""Export: a network as a file for a runtime, left only where the runtime agrees with PyTorch."""

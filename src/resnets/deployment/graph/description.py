@@ -1,0 +1,97 @@
+"""What an exported file says about itself: everything that a model file says of its network, and the form that it was exported in.
+
+Each format has a place for strings by name (ONNX's metadata_props, OpenVINO's rt_info, the extra files of torch.export); the same
+strings lie in all of them, so that any of the files can be used without its run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ...data.decoding.preprocessing import Preprocessing
+from ...networks import Network, NetworkSpec
+from ...weights.model_file import FORMAT
+
+KEYS = ("format", "spec", "classes", "preprocessing", "metrics", "provenance", "form")
+"""Names of the strings; all but the last are those of the model file."""
+
+
+class Form(BaseModel):
+    """The form of a network that runs: what it takes, and in which numbers it computes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Literal["images", "pictures"] = "images"
+    """images: (N, C, *S) float32, normalised, to logits (N, K). pictures: (N, H, W, C) uint8 of the network's size, to labels (N,) int64
+    and probabilities (N, K) float32."""
+    precision: str = "fp32"
+    """Number format of the weights and the arithmetic: fp32, bf16, fp16, int8."""
+    size: int | None = None
+    """Height and width in pixels that the file is bound to; None where it takes any."""
+    folded_norms: int = 0
+    """Batch norms that were folded into convolutions."""
+    versions: dict[str, str] = {}
+    """Packages that made the file, with their versions."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a network that runs, in whichever engine."""
+
+    spec: NetworkSpec
+    classes: tuple[str, ...] | None = None
+    """Class names in the logits' order, where they are known."""
+    preprocessing: Preprocessing | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    form: Form = field(default_factory=Form)
+
+    def strings(self) -> dict[str, str]:
+        """The strings that a file carries, by the names in `KEYS`."""
+        return {
+            "format": FORMAT,
+            "spec": self.spec.model_dump_json(),
+            "classes": json.dumps(self.classes),
+            "preprocessing": "null" if self.preprocessing is None else self.preprocessing.model_dump_json(),
+            "metrics": json.dumps(self.metrics),
+            "provenance": json.dumps(self.provenance),
+            "form": self.form.model_dump_json(),
+        }
+
+    def in_form(self, **changes: Any) -> Description:
+        """The same network in another form."""
+        return replace(self, form=Form.model_validate({**self.form.model_dump(), **changes}))
+
+
+def description_of(
+    network: Network, metrics: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+) -> Description:
+    """What a network of ours knows of itself."""
+    return Description(network.spec, network.classes, network.preprocessing, metrics or {}, provenance or {})
+
+
+def from_strings(strings: Mapping[str, str], file: str) -> Description:
+    """The description in an exported file.
+
+    Raises:
+        ValueError: the file is none of ours, or its strings are damaged; the message names `file`.
+    """
+    if strings.get("format") != FORMAT:
+        raise ValueError(f"{file} was not written by `resnets export`: its metadata has no {FORMAT!r}")
+    try:
+        classes, preprocessing = json.loads(strings["classes"]), strings["preprocessing"]
+        return Description(
+            spec=NetworkSpec.model_validate_json(strings["spec"]),
+            classes=None if classes is None else tuple(classes),
+            preprocessing=None if preprocessing == "null" else Preprocessing.model_validate_json(preprocessing),
+            metrics=json.loads(strings["metrics"]),
+            provenance=json.loads(strings["provenance"]),
+            form=Form.model_validate_json(strings["form"]),
+        )
+    except (KeyError, TypeError, ValidationError, json.JSONDecodeError) as error:
+        raise ValueError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None

@@ -1,0 +1,1 @@
+"""Prediction over images, folders and sets of any size."""

@@ -1,0 +1,152 @@
+"""Prediction over sets of any size, into one Parquet file: memory holds a part of it, and a process that is killed goes on where it was.
+
+Legend: N pictures, K classes, D channels of the stage whose features are written. Rows are made batch by batch, here or by the machines of
+a cluster (`large_sets_ray`), and gather in parts (`parts`), each of whole batches, so that the rows are the same however often the work
+was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.environment import installed_version
+from ...data.sources.files import sha256
+from ..engines.engine import Engine
+from .image_sets import Pictures
+from .output_parts import PART_ROWS, Parts, Work
+from .parquet import rows_of, rows_schema
+from .reading import read_batches
+from .scores import Answers
+
+Tables = Callable[[int], Iterator[Any]]
+"""Gives the rows of all pictures from one on, in order, as tables."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is written of each picture beside its path, its label and its error."""
+
+    top: int = 1
+    """Classes that are named."""
+    probabilities: bool = False
+    """Those of all K classes."""
+    stage: str | None = None
+    """The stage whose map, averaged over height and width, is written as D features; None for none."""
+
+    def schema(self, answers: Answers) -> Any:
+        """Of the rows."""
+        return rows_schema(probabilities=self.probabilities, width=answers.width)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done."""
+
+    output: Path
+    pictures: int
+    unreadable: int
+    resumed_at: int
+    """Pictures that were done before; N where the whole file was there already."""
+
+
+def predict_to_file(
+    engine: Engine,
+    model: Path,
+    pictures: Pictures,
+    output: Path,
+    *,
+    columns: Columns | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    restart: bool = False,
+    tables: Tables | None = None,
+    report: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Outcome:
+    """Predictions for all pictures as rows of the Parquet file `output`.
+
+    Until it is whole its parts lie in the folder OUTPUT.parts beside it, which is then removed; a call with the same arguments goes on with
+    what is there. The schema's metadata says, as JSON under "resnets", which model and which options made the file.
+
+    Args:
+        engine: runs the model.
+        model: its file, by whose content a later call knows that it is the same one.
+        columns: what is written; None for the likeliest class.
+        batch_size: pictures at a time; the results of another one differ by rounding.
+        workers: processes that decode ahead; 0 for none but this one.
+        restart: throw away what is there of the output and of its parts.
+        tables: gives the rows in the place of this process.
+        report: told of decoding processes that died, and of what is there already.
+        progress: told how many pictures are done, and N.
+
+    Raises:
+        ValueError: a network without classes or the stage, pyarrow is missing, or the output or its parts are of another work.
+        OSError: something cannot be read or written; the parts stay.
+    """
+    columns = columns or Columns()
+    answers = Answers(engine, top=columns.top, stage=columns.stage)
+    schema = columns.schema(answers)
+    work = Work(
+        model=model_digest(model),
+        pictures=pictures.digest(),
+        count=len(pictures),
+        engine=engine.name,
+        precision=engine.precision,
+        top=answers.top,
+        probabilities=columns.probabilities,
+        features=columns.stage,
+    )
+    parts = Parts(output, work, schema, part_rows=max(1, PART_ROWS // batch_size) * batch_size, restart=restart)
+    if parts.complete:
+        report(f"{output} is there already, made with this model from these pictures; --restart makes it anew")
+        return Outcome(output, *parts.counts(), resumed_at=len(pictures))
+    with parts.claimed():
+        start = parts.done()
+        if start:
+            report(f"{start:,} of {len(pictures):,} pictures were done before")
+        progress(start, len(pictures))
+        if start < len(pictures):
+            if tables is None:
+                tables = tables_here(answers, pictures, schema, batch_size=batch_size, workers=workers, report=report)
+            for done in parts.write(tables(start), start):
+                progress(done, len(pictures))
+        counts = parts.finish(_about(engine, model, work))
+    return Outcome(output, *counts, resumed_at=start)
+
+
+def tables_here(
+    answers: Answers, pictures: Pictures, schema: Any, *, batch_size: int, workers: int, report: Callable[[str], None]
+) -> Tables:
+    """Rows made by this process, with others that decode for it."""
+
+    def tables(start: int) -> Iterator[Any]:
+        batches = read_batches(pictures, answers.preprocessing, batch_size=batch_size, start=start, workers=workers, report=report)
+        for batch in batches:
+            yield rows_of(batch, answers(batch.pixels), answers.classes, schema)
+
+    return tables
+
+
+def model_digest(model: Path) -> str:
+    """The SHA-256 of a model's file; of OpenVINO's two files, one behind the other's."""
+    weights = model.with_suffix(".bin")
+    return sha256(model) + (f" {sha256(weights)}" if model.suffix.lower() == ".xml" and weights.is_file() else "")
+
+
+def _about(engine: Engine, model: Path, work: Work) -> dict[str, Any]:
+    """What the file says of how it was made."""
+    assert engine.preprocessing is not None  # no pictures are predicted without
+    return {
+        "resnets": installed_version("resnets"),
+        "model": {"file": model.name, "sha256": work.model},
+        "network": engine.description.provenance.get("network"),
+        "spec": engine.spec.model_dump(mode="json"),
+        "classes": list(engine.classes or ()),
+        "preprocessing": engine.preprocessing.model_dump(mode="json"),
+        "features": work.features,
+        "engine": engine.version,
+        "precision": engine.precision,
+    }

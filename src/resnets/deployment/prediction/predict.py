@@ -1,0 +1,70 @@
+"""Prediction on pictures with a model that knows its classes and its preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...networks import Network
+from ..engines.engine import Engine, TorchEngine
+from .image_sets import Files, Pictures, find_pictures
+from .reading import read_batches, read_picture
+from .scores import Answers
+
+__all__ = ["Prediction", "find_pictures", "predict", "read_picture"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one picture, or why it could not be read."""
+
+    path: Path
+    """Of its file, or SHARD:NAME."""
+    top: tuple[tuple[str, float], ...] = ()
+    """The likeliest classes and their probabilities in [0, 1], from the likeliest on."""
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract of `resnets predict --json`."""
+        if self.error is not None:
+            return {"path": str(self.path), "error": self.error}
+        label, probability = self.top[0]
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        return {"path": str(self.path), "label": label, "probability": probability, "top": top}
+
+
+def predict(
+    network: Network | Engine,
+    pictures: Iterable[Path] | Pictures,
+    *,
+    top: int = 1,
+    batch_size: int = 64,
+    precision: str = "fp32",
+    workers: int = 0,
+    report: Callable[[str], None] = lambda message: None,
+) -> Iterator[Prediction]:
+    """Predictions for pictures, in their order, read and computed `batch_size` at a time; unreadable ones carry an error.
+
+    Args:
+        precision: of a network ("fp32" or "bf16"); an engine has its own.
+        workers: processes that decode ahead; 0 for none but this one.
+        report: told of such a process that died.
+
+    Raises:
+        ValueError: the network knows no classes or preprocessing (it did not come from a model file).
+    """
+    engine = network if isinstance(network, Engine) else TorchEngine(network, precision=precision, exact=True)
+    answers = Answers(engine, top=top)
+    if not isinstance(pictures, Pictures):
+        pictures = Pictures((Files(tuple(str(path) for path in pictures)),))
+    for batch in read_batches(pictures, answers.preprocessing, batch_size=batch_size, workers=workers, report=report):
+        answer = answers(batch.pixels)
+        rows = zip(answer.classes.tolist(), answer.shares.tolist(), strict=True)
+        for row, name in enumerate(batch.names):
+            if row in batch.errors:
+                yield Prediction(Path(name), error=batch.errors[row])
+            else:
+                best = zip(*next(rows), strict=True)
+                yield Prediction(Path(name), tuple((answers.classes[place], share) for place, share in best))

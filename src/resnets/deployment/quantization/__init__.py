@@ -1,0 +1,1 @@
+"""Quantization after training: eight-bit integers within a measured budget of accuracy."""

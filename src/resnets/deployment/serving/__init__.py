@@ -1,0 +1,1 @@
+"""A trained network behind an address: a page for people and requests for programs."""

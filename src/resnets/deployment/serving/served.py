@@ -1,0 +1,239 @@
+"""What a page can show of a network: the contract `Served`, and classifiers behind it.
+
+Legend: N = 1 picture, C channels, S height and width in pixels as the network sees it. Detectors and segmenters, which this room knows
+nothing of, come with classes of their own that keep the contract.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+import PIL.Image
+import torch
+from torch import Tensor
+
+from ...data.decoding.decode import EncodedPicture
+from ...data.decoding.preprocessing import Preprocessing
+from ...data.errors import Unreadable
+from ...inspection.grad_cam import grad_cam
+from ...networks import Network
+from ...reports.drawn_objects import Colour
+from ...reports.pictures import as_image, data_address, overlay
+from ..engines.engine import Engine
+from ..prediction.predict import predict, read_picture
+
+SHOWN = 640
+"""Pixels along the longer side of what is drawn, at most."""
+MAX_PIXELS = 50_000_000
+"""Of one picture: a small file can hold very many, and all of them become floating point numbers."""
+BARS = 5
+"""Classes, or objects, that the page names at once; a script asks for as many as it likes."""
+
+
+Result = TypeVar("Result")
+
+
+class BadPicture(ValueError):
+    """A picture that cannot be answered; the message says why, in a sentence without its name."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of what the network says."""
+
+    label: str
+    share: float
+    """Probability, score or share of the pixels, in [0, 1]."""
+    colour: Colour | None = None
+    """In which it is drawn into the picture; None where it is not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one picture."""
+
+    said: Mapping[str, Any]
+    """For scripts: the fields of the command's --json, without the path."""
+    bars: tuple[Bar, ...]
+    """From the likeliest on, all of them."""
+    milliseconds: float
+    """From the file to the numbers; what is drawn comes on top."""
+    shown: str | None = None
+    """The picture with what the network saw in it, as a data address."""
+    caption: str = ""
+    """What is drawn, in a sentence."""
+
+    def as_json(self) -> dict[str, Any]:
+        """One object a picture, as the commands print it without the path, with the time."""
+        return {**self.said, "milliseconds": round(self.milliseconds, 3)}
+
+
+class Served(ABC):
+    """A network that answers pictures one at a time.
+
+    Attributes:
+        title: the network's name.
+        facts: what else is known of it, value and name each.
+        fields: what a script is told of each picture, besides its path and the time.
+        views: ways to look at an answer, of which the page offers a choice; the last is shown first. Empty for only one.
+        note: a sentence on what is missing; empty for nothing.
+        nothing: what the page says of an answer without bars.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    fields: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    note: str = ""
+    nothing: str = ""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+
+    def answer(self, path: Path, *, view: str | None = None, top: int = BARS, draw: bool = True) -> Answer:
+        """What the network says of a picture file; pictures that come at once wait for each other.
+
+        Args:
+            view: one of `views`; None for the last.
+            top: how many classes a classifier names.
+            draw: without it nothing is drawn, which is all that a script needs.
+
+        Raises:
+            BadPicture: it cannot be read; or no such view, or top below 1.
+        """
+        if top < 1:
+            raise BadPicture(f"top={top} names no class; ask for 1 or more")
+        if view is not None and view not in self.views:
+            raise BadPicture(
+                f"there is no view {view!r}; choose one of {', '.join(self.views)}" if self.views else "there are no views"
+            )
+        _refuse_large(path)
+        with self._turn:
+            return self._answer(path, view, top, draw)
+
+    @abstractmethod
+    def _answer(self, path: Path, view: str | None, top: int, draw: bool) -> Answer:
+        """As `answer`, alone and with sound arguments."""
+
+
+class ServedClassifier(Served):
+    """A classifier in any engine, with Grad-CAM where it is a network of ours."""
+
+    fields = ("label", "probability", "top")
+
+    def __init__(self, engine: Engine, network: Network | None, title: str) -> None:
+        """Args:
+        engine: gives the probabilities.
+        network: the same network in torch, whose gradients show where it looks; None where there is only an exported file.
+        title: its name.
+
+        Raises:
+            ValueError: no classifier of pictures, or one that knows neither its classes nor its preprocessing.
+        """
+        super().__init__()
+        spec, classes, preprocessing = engine.spec, engine.classes, engine.preprocessing
+        if classes is None or preprocessing is None:
+            raise ValueError(f"{title} knows neither its classes nor its preprocessing; serve a model file, or export it from one")
+        if spec.head != "classes" or spec.dims != 2:
+            raise ValueError(
+                f"{title} does not name classes of pictures (head={spec.head}, dims={spec.dims}), so that there is no page for it"
+            )
+        self.engine, self.network, self.title = engine, network, title
+        self.preprocessing: Preprocessing = preprocessing
+        metrics = engine.description.metrics
+        self.facts = tuple(
+            fact
+            for fact in (
+                None if network is None else (f"{sum(p.numel() for p in network.parameters()):,}", "parameters"),
+                (f"{len(classes):,}", "classes"),
+                (f"{preprocessing.size} × {preprocessing.size} {'grey' if preprocessing.channels == 1 else 'RGB'}", "pixels seen"),
+                (f"{100 * metrics['top1']:.1f} %", "top-1 accuracy") if isinstance(metrics.get("top1"), float) else None,
+                (f"{engine.name}, {engine.precision}", "engine"),
+            )
+            if fact is not None
+        )
+        if network is None:
+            self.note = "This exported file has no gradients to ask, so that there is no Grad-CAM; the run it came from has."
+        else:
+            self.views = tuple(network.feature_channels)
+        # The first picture would else be answered ten times as slowly as the others.
+        with torch.inference_mode():
+            engine.logits(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size, device=self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.network is None else next(self.network.parameters()).device
+
+    def _answer(self, path: Path, view: str | None, top: int, draw: bool) -> Answer:
+        started = time.perf_counter()
+        prediction = next(predict(self.engine, [path], top=top))
+        milliseconds = 1000 * (time.perf_counter() - started)
+        if prediction.error is not None:
+            raise BadPicture(prediction.error)
+        said = {name: value for name, value in prediction.as_json().items() if name != "path"}
+        bars = tuple(Bar(label, share) for label, share in prediction.top)
+        if not draw:
+            return Answer(said, bars, milliseconds)
+        images = read_picture(path, self.preprocessing)
+        seen = self._seen(images)
+        if self.network is None:
+            return Answer(said, bars, milliseconds, shown=data_address(_enlarged(seen), "PNG"), caption="What the network sees.")
+        stage = view or self.views[-1]
+        heat = grad_cam(self.network, images.to(self._device), stage=stage)[0].cpu()
+        if not float(heat.max()) > 0:
+            caption = f"Nothing in {stage} speaks for {bars[0].label}."
+        else:
+            caption = f"Where {stage} finds what speaks for {bars[0].label}: the brighter, the more."
+        return Answer(said, bars, milliseconds, shown=overlay(seen, heat, SHOWN), caption=caption)
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """The picture (C, S, S), uint8, that became the network's input (1, C, S, S)."""
+        shift, scale = self.preprocessing.shift_and_scale()
+        return (images * scale + shift).round().clamp(0, 255).to(torch.uint8)[0]
+
+
+def answer_as_json(served: Served, path: Path, top: int = BARS) -> dict[str, Any]:
+    """What a script is told of a picture file: `Answer.as_json`, or an error."""
+    try:
+        return guarded(lambda: served.answer(path, top=top, draw=False)).as_json()
+    except BadPicture as error:
+        return {"error": str(error)}
+
+
+def guarded(job: Callable[[], Result]) -> Result:
+    """The job's result; whatever goes wrong in it becomes a BadPicture, because a page outlives what a file does to a decoder.
+
+    Raises:
+        BadPicture: and nothing else.
+    """
+    try:
+        return job()
+    except BadPicture:
+        raise
+    except Exception as error:
+        traceback.print_exc()  # for whoever runs the page; who looks at it is told one sentence
+        reason = " ".join(str(error).split())
+        raise BadPicture(f"it made the network fail ({type(error).__name__}{': ' if reason else ''}{reason})") from error
+
+
+def _refuse_large(path: Path) -> None:
+    try:
+        picture = EncodedPicture(path.read_bytes(), 3)
+    except Unreadable:  # the network's own reading says why
+        return
+    if (count := picture.height * picture.width) > MAX_PIXELS:
+        raise BadPicture(f"it has {count:,} pixels, more than {MAX_PIXELS:,}; make it smaller first")
+
+
+def _enlarged(pixels: Tensor) -> PIL.Image.Image:
+    """A picture for Pillow, the pixels of small ones as squares."""
+    image = as_image(pixels)
+    factor = max(1, SHOWN // max(image.size))
+    return image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)

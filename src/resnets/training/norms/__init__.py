@@ -1,0 +1,1 @@
+"""Batch norms in training: synchronised over processes, and fused with what follows them."""
