@@ -22,8 +22,6 @@ from typing import Any
 
 import numpy
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
-from resnets.deployment.engines.opening.engine import TorchEngine
 from torch import nn
 
 import resnets
@@ -33,8 +31,10 @@ from resnets.benchmark.roofline import MachineRates, measure_rates, synchronize,
 from resnets.classification.losses import Classifying
 from resnets.core.environment import keep_large_buffers
 from resnets.data import augmentation
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.loaders.resident import ResidentLoader
 from resnets.data.sampling.order import EpochOrder
+from resnets.deployment.engines.engine import TorchEngine
 from resnets.training.engine.objective import Inputs
 from resnets.training.engine.step import TrainingStep
 from resnets.training.norms.fused_norms import fuse_norms

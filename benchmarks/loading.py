@@ -102,10 +102,10 @@ def our_epochs(folder: Path, batch: int, workers: int, loading: Any, cache: Path
     """Epochs of ours, with the same changes."""
     import numpy
     import torch
-    from resnets.data.augmentation.batch.crops import ResizedCrop
-    from resnets.data.decoding.decode.preprocessing import Preprocessing
 
     from resnets.data import augmentation
+    from resnets.data.augmentation.crops import ResizedCrop
+    from resnets.data.decoding.preprocessing import Preprocessing
     from resnets.data.image_source import PictureFiles
     from resnets.data.loaders.image_loader import open_picture_loader
     from resnets.data.sampling.order import EpochOrder

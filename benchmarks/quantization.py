@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 from records import write_record
-from resnets.deployment.engines.opening.engine import Engine
-from resnets.deployment.engines.opening.models import open_network
-from resnets.deployment.graph.exported.names import ENDINGS
-from resnets.deployment.quantization.budget.data import QuantizationData, open_quantization_data
 
+from resnets.deployment.engines.engine import Engine
+from resnets.deployment.engines.models import open_network
 from resnets.deployment.engines.opening import open_engine
+from resnets.deployment.graph.names import ENDINGS
 from resnets.deployment.quantization.budget import QuantizedFormat, quantize_model
+from resnets.deployment.quantization.data import QuantizationData, open_quantization_data
 
 RECIPE = "fashion-mnist-accurate"
 MAX_DROP = 0.3

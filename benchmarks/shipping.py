@@ -115,11 +115,11 @@ def main() -> None:
     options = parser.parse_args()
 
     import torch
-    from resnets.deployment.engines.opening.choice import choose_engine
 
     from resnets.benchmark.rounds import Request
     from resnets.benchmark.run import benchmark
     from resnets.cli.benchmark import subject_of
+    from resnets.deployment.engines.choice import choose_engine
 
     output = options.output
     record, folder = (output.stem, output.parent) if output else ("shipping-cpu", RESULTS)

@@ -22,7 +22,7 @@ MODULES = (
     "resnets.networks.spec",
     "resnets.weights",
     "resnets.data",
-    "resnets.data.decoding.decode.preprocessing",
+    "resnets.data.decoding.preprocessing",
     "resnets.classification.recipe",
     "resnets.training.settings",
     "resnets.training.optim.schedules",

@@ -10,9 +10,9 @@ Importing this package loads no torch; the first call that needs it does.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .core.lazy import lazy_names
 from .networks import NetworkSpec, get_spec, list_models
 from .networks.zoo import split_name
 
@@ -41,15 +41,11 @@ _HOMES = {
     "train": "training.run",
     "list_weights": "weights.catalogue",
     "load_model": "weights.model_file",
+    "weights": "weights",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    if name == "weights":
-        return import_module(".weights", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 
 def create_model(

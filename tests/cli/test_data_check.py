@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from resnets.data.datasets.catalogue.holdout import read_exclusions
 
 from resnets.data.datasets.catalogue import DATASETS, load
+from resnets.data.datasets.holdout import read_exclusions
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from sick_folders import clean_folder, sick_folder

@@ -66,18 +66,18 @@ def test_a_trained_model_is_measured_on_its_own_data(
     call: Call, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name stands in the recipe, in the file; where the data is not on this machine, a message says so."""
-    from resnets.data import datasets
+    from resnets.data.datasets import catalogue
 
     network, description = load_model(small_run.model_path), read_description(small_run.model_path)
     asked = []
 
-    def other_data(name: str, split: str, *rest: object, **options: object) -> datasets.ImageArrays:
+    def other_data(name: str, split: str, *rest: object, **options: object) -> catalogue.ImageArrays:
         asked.append((name, options.get("offline")))
         arrays = original("digits", split)
         return arrays if name == "digits" else dataclasses.replace(arrays, name=name, images=255 - arrays.images)
 
-    original = datasets.load
-    monkeypatch.setattr(datasets, "load", other_data)
+    original = catalogue.load
+    monkeypatch.setattr(catalogue, "load", other_data)
 
     def inspected(**recipe: object) -> tuple[dict[str, Any], str]:
         file = tmp_path / "model.safetensors"
@@ -99,7 +99,7 @@ def test_a_trained_model_is_measured_on_its_own_data(
         found, errors = inspected(**recipe)
         assert found["data"] == "digits"
         assert message in errors
-    monkeypatch.setattr(datasets, "load", original)
+    monkeypatch.setattr(catalogue, "load", original)
     monkeypatch.setenv("RESNETS_DATA", str(tmp_path))
     found, errors = inspected(data="cifar100")
     assert found["data"] == "digits"

@@ -11,11 +11,11 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
-from resnets.deployment.serving.server.served import BadPicture
 
 from resnets.cli.served_scenes import ServedDetector, ServedSegmenter, open_detector, open_segmenter, scene_samples
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.engines.opening import engine
+from resnets.deployment.serving.served import BadPicture
 from resnets.deployment.serving.server import listen
 from resnets.detection import create_detector
 from resnets.detection.model_kind import DETECTOR

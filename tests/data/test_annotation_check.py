@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 from annotated_folders import annotation, coco_content, coco_folder, voc_object, voc_tree, voc_xml
 from picture_files import encoded
-from resnets.data.doctor.check.annotations import box_kind, check_annotated
-from resnets.data.doctor.check.findings import KINDS, Checkup
-from resnets.data.doctor.check.stated import StatedBox
 
 from resnets.cli import main
 from resnets.data.annotations.masks import encoded_mask
+from resnets.data.doctor.annotations import box_kind, check_annotated
+from resnets.data.doctor.findings import KINDS, Checkup
+from resnets.data.doctor.stated import StatedBox
 from resnets.data.errors import DataError
 
 GOOD = voc_object("dog", (1, 1, 60, 40)) + voc_object("cat", (11, 5, 20, 12))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from resnets.data.augmentation.batch.crops import Box, ResizedCrop
 from torch import Generator
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from resnets.data import augmentation as a
+from resnets.data.augmentation.crops import Box, ResizedCrop
 from resnets.data.sampling.draws import Draws
 
 

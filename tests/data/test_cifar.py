@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from resnets.data.datasets.catalogue.cifar import ARCHIVES
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from resnets.data import DATASETS, load
 from resnets.data.datasets.catalogue import cifar
+from resnets.data.datasets.cifar import ARCHIVES
 from resnets.data.errors import DataError
 
 Serve = Callable[[Path], str]

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 import torch
-from resnets.data.augmentation.batch.crops import Box, ResizedCrop
 from torch import Generator, Tensor
 from torchvision.transforms import v2
+
+from resnets.data.augmentation.crops import Box, ResizedCrop
 
 
 def numbers(count: int, seed: int = 0) -> list[list[float]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from resnets.data.datasets.catalogue.csv_list import find_csv
 
+from resnets.data.datasets.csv_list import find_csv
 from resnets.data.errors import DataError
 
 

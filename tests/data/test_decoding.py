@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from resnets.data.augmentation.batch.crops import Box
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 from resnets.data import decoding
+from resnets.data.augmentation.crops import Box
 from resnets.data.decoding.decode import EncodedPicture
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import Unreadable
 from resnets.data.loaders.rows import cut, fitted
 

@@ -12,14 +12,14 @@ import torch
 from broken_pictures import UNREADABLE
 from hostile_pictures import CRASHES, HANGS, HostilePictures, square_but_7
 from PIL import Image, ImageEnhance
-from resnets.data.datasets.catalogue.folders import OwnPictures, find_folder
-from resnets.data.datasets.catalogue.holdout import read_exclusions, without
-from resnets.data.doctor.check.findings import KINDS, SEVERITIES, Checkup, Finding, in_order, shown, write_exclusions
-from resnets.data.doctor.check.image import examine
 from sick_folders import clean_folder, encoded, picture, sick_folder
 
 from resnets.data.datasets.catalogue import ImageArrays
+from resnets.data.datasets.folders import OwnPictures, find_folder
+from resnets.data.datasets.holdout import read_exclusions, without
 from resnets.data.doctor.check import check_arrays, check_pictures, class_findings, folder_findings, thumbnails
+from resnets.data.doctor.findings import KINDS, SEVERITIES, Checkup, Finding, in_order, shown, write_exclusions
+from resnets.data.doctor.image import examine
 from resnets.data.image_source import PictureFiles
 from resnets.data.workers.isolated import Lost, outcomes
 

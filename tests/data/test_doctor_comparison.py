@@ -5,9 +5,10 @@ import io
 
 import numpy as np
 from PIL import Image
-from resnets.data.doctor.check.comparison import CORRELATION, NEAR_BITS, Fingerprints, Split
-from resnets.data.doctor.check.image import Examined, examine, fingerprint, likeness_of, perceptual_hash, pixel_fingerprint
 from sick_folders import encoded, picture
+
+from resnets.data.doctor.comparison import CORRELATION, NEAR_BITS, Fingerprints, Split
+from resnets.data.doctor.image import Examined, examine, fingerprint, likeness_of, perceptual_hash, pixel_fingerprint
 
 
 def test_copies_on_three_sides_stay_in_the_one_held_back_most() -> None:

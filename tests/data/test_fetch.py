@@ -14,8 +14,9 @@ import pytest
 from resnets.data.datasets.locate.files import FILES
 from torchvision.datasets import FashionMNIST
 
-from resnets.data.datasets.locate import fetch, locate
+from resnets.data.datasets.locate import locate
 from resnets.data.errors import DataError
+from resnets.data.sources import fetch
 
 NAME = "fashion-mnist"
 LABELS = "train-labels-idx1-ubyte.gz"

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from resnets.data.datasets.catalogue.folders import find_folder
-from resnets.data.datasets.catalogue.user_data import find_own, is_path, is_shards
 from torchvision.datasets import ImageFolder
 
+from resnets.data.datasets.folders import find_folder
+from resnets.data.datasets.user_data import find_own, is_path, is_shards
 from resnets.data.errors import DataError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.datasets.catalogue.holdout import hold_out, read_exclusions, read_split_file, split_file, without
-from resnets.data.doctor.check.findings import write_exclusions
 
+from resnets.data.datasets.holdout import hold_out, read_exclusions, read_split_file, split_file, without
+from resnets.data.doctor.findings import write_exclusions
 from resnets.data.errors import DataError
 from resnets.data.image_source import PictureFiles
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.datasets.catalogue.folders import OwnPictures
-from resnets.data.datasets.catalogue.imagenet import TRUTH, class_order, find_imagenet
-from resnets.data.datasets.catalogue.mat import read_structs
-from resnets.data.datasets.catalogue.user_data import find_own
 from torchvision.datasets import ImageFolder
 
+from resnets.data.datasets.folders import OwnPictures
+from resnets.data.datasets.imagenet import TRUTH, class_order, find_imagenet
 from resnets.data.datasets.locate import locate
+from resnets.data.datasets.mat import read_structs
+from resnets.data.datasets.user_data import find_own
 from resnets.data.errors import DataError
 
 WNIDS = ("n02119789", "n01440764", "n03710637", "n02066245")

@@ -13,10 +13,10 @@ import PIL.Image
 import pytest
 import torch
 from picture_files import picture_files
-from resnets.data.augmentation.batch.crops import ResizedCrop
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 from resnets.data import augmentation
+from resnets.data.augmentation.crops import ResizedCrop
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError
 from resnets.data.image_source import PictureFiles
 from resnets.data.loaders.image_loader import PictureLoader, open_picture_loader

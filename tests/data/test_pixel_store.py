@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_files import picture_files
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.loaders import pixel_store
 from resnets.data.loaders.pixel_store import disk_store, memory_store, read_store
 from resnets.data.loaders.rows import fitted, opened

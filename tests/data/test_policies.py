@@ -8,11 +8,11 @@ import PIL.Image
 import pytest
 import timm.data.auto_augment as timm_policies
 import torch
-from resnets.data.augmentation.batch.operations import COLOURS, MOVES, apply_operations
 from torch import Generator, Tensor
 from torchvision.transforms import v2
 
 from resnets.data.augmentation.batch import policies
+from resnets.data.augmentation.operations import COLOURS, MOVES, apply_operations
 from resnets.data.sampling.draws import Draws
 
 FILL = (124.0, 116.0, 104.0)

@@ -8,8 +8,9 @@ import numpy
 import PIL.Image
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 from torchvision.transforms import v2
+
+from resnets.data.decoding.preprocessing import Preprocessing
 
 
 def noise(height: int, width: int, channels: int = 3) -> torch.Tensor:

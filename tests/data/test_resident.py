@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.loaders.protocol import Batch
 from resnets.data.loaders.resident import ResidentLoader
 from resnets.data.sampling.draws import Draws

@@ -12,16 +12,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError
 from resnets.data.loaders.protocol import Batch
 from resnets.data.sampling.order import Share
 
 datasets = pytest.importorskip("datasets", reason="the extra datasets is not installed")
 
-from resnets.data.datasets.catalogue.shards import Shards, class_names, find_shards  # noqa: E402
-
+from resnets.data.datasets.shards import Shards, class_names, find_shards  # noqa: E402
 from resnets.data.loaders.shard_loader import ShardLoader  # noqa: E402
 
 

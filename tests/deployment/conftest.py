@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
-from resnets.deployment.graph.exported.names import ENDINGS, Format
 
 import resnets
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.export.export import Exported, export_model
+from resnets.deployment.graph.names import ENDINGS, Format
 from resnets.networks import Network
 
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "torch-export": ()}

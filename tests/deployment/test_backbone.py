@@ -4,7 +4,6 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from resnets.deployment.engines.opening.backbone import Backbone
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.rpn import AnchorGenerator
@@ -14,6 +13,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 import resnets
+from resnets.deployment.engines.backbone import Backbone
 
 SMALL = "resnet18:width=8,stem_width=8,num_classes=10"
 

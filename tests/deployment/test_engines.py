@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from resnets.deployment.engines.opening.choice import choose_engine
-from resnets.deployment.engines.opening.engine import Engine, EngineModule
-from resnets.deployment.graph.exported.names import ENGINES, EXPORTED, EngineName, Format, is_exported
 
 import resnets
 from resnets.classification.evaluate import evaluate
 from resnets.cli import main
 from resnets.deployment import engines
+from resnets.deployment.engines.choice import choose_engine
+from resnets.deployment.engines.engine import Engine, EngineModule
 from resnets.deployment.engines.opening import choice, engine_for, open_engine
 from resnets.deployment.export.export import Exported
+from resnets.deployment.graph.names import ENGINES, EXPORTED, EngineName, Format, is_exported
 from resnets.deployment.prediction.predict import predict
 from resnets.networks import Network, get_spec
 from resnets.training.run import Run

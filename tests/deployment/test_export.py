@@ -9,20 +9,20 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing, encoded
-from resnets.deployment.engines.opening.engine import TorchEngine
-from resnets.deployment.engines.opening.torch_export import TorchExportEngine
-from resnets.deployment.export.export.parity import ParityFailure
-from resnets.deployment.graph.exported.description import Description, from_strings
-from resnets.deployment.graph.exported.names import ENDINGS, Format
 from torch import Tensor
 
 import resnets
 from resnets.cli import main
+from resnets.data.decoding.preprocessing import Preprocessing, encoded
 from resnets.deployment import export
+from resnets.deployment.engines.engine import TorchEngine
 from resnets.deployment.engines.opening import openvino as openvino_form
 from resnets.deployment.engines.opening import torch_export as torch_export_form
+from resnets.deployment.engines.torch_export import TorchExportEngine
 from resnets.deployment.export.export import Exported, export_model, parity
+from resnets.deployment.export.parity import ParityFailure
+from resnets.deployment.graph.description import Description, from_strings
+from resnets.deployment.graph.names import ENDINGS, Format
 from resnets.networks import Network
 from resnets.training.run import Run
 

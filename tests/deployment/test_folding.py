@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from resnets.deployment.graph.exported.folding import fold
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import resnets
+from resnets.deployment.graph.folding import fold
 from resnets.networks import Network
 from resnets.networks.layers import FrozenBatchNorm
 

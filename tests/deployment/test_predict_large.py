@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 
 import resnets
 from resnets.cli import main
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.prediction import large_sets
 from resnets.deployment.prediction import output_parts as parts
 from resnets.deployment.prediction.image_sets import Pictures, open_pictures

@@ -10,21 +10,19 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from resnets.deployment.engines.opening.engine import Engine, EngineModule, TorchEngine
-from resnets.deployment.engines.opening.models import open_network
-from resnets.deployment.graph.exported.description import Description, description_of
-from resnets.deployment.graph.exported.names import ENDINGS
-from resnets.deployment.quantization.budget.blame import layers_of, quantized_weight, rank_layers
-from resnets.deployment.quantization.budget.data import QuantizationData, open_quantization_data
-from resnets.deployment.quantization.budget.graph import Convolutions, Form, Operation, kept_in_float, prepared
 from torch import Tensor, nn
 
 import resnets
 from resnets.classification.evaluate import evaluate
 from resnets.cli import main
 from resnets.deployment import quantization
+from resnets.deployment.engines.engine import Engine, EngineModule, TorchEngine
+from resnets.deployment.engines.models import open_network
 from resnets.deployment.engines.opening import engine as engine_module
 from resnets.deployment.engines.opening import open_engine
+from resnets.deployment.graph.description import Description, description_of
+from resnets.deployment.graph.names import ENDINGS
+from resnets.deployment.quantization.blame import layers_of, quantized_weight, rank_layers
 from resnets.deployment.quantization.budget import (
     QuantizationFailure,
     Quantized,
@@ -33,6 +31,8 @@ from resnets.deployment.quantization.budget import (
     quantize_unmeasured,
 )
 from resnets.deployment.quantization.budget import openvino as quantization_openvino
+from resnets.deployment.quantization.data import QuantizationData, open_quantization_data
+from resnets.deployment.quantization.graph import Convolutions, Form, Operation, kept_in_float, prepared
 from resnets.networks import Network
 from resnets.training.run import Run
 

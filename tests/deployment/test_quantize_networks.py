@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from resnets.deployment.graph.exported.names import ENDINGS
 from torch import nn
 
 import resnets
 from resnets.deployment.engines.opening import open_engine
+from resnets.deployment.graph.names import ENDINGS
 from resnets.deployment.quantization.budget import QuantizedFormat, quantize_unmeasured
 from resnets.deployment.quantization.budget import onnx as quantization_onnx
 from resnets.deployment.quantization.budget import openvino as quantization_openvino

@@ -20,15 +20,15 @@ import PIL.Image
 import pytest
 import torch
 from chromium import Chromium, find_browser
-from resnets.deployment.engines.opening.models import open_network
-from resnets.deployment.serving.server.samples import samples_in, samples_of, spread
-from resnets.deployment.serving.server.served import Answer, BadPicture, Served, ServedClassifier, answer_as_json
 
 import resnets
 from resnets.data.datasets.catalogue import load
+from resnets.deployment.engines.models import open_network
 from resnets.deployment.engines.opening import engine_for, open_engine
 from resnets.deployment.export.export import export_model
 from resnets.deployment.prediction.predict import predict
+from resnets.deployment.serving.samples import samples_in, samples_of, spread
+from resnets.deployment.serving.served import Answer, BadPicture, Served, ServedClassifier, answer_as_json
 from resnets.deployment.serving.server import address_of, in_words, listen
 from resnets.training.run import Run
 

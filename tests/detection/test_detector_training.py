@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnets.classification.recipe import Recipe
 from resnets.detection.model_kind import DETECTOR
 from resnets.detection.recipe import DetectionRecipe, read_detection_recipe
 from resnets.detection.recipes import RECIPES
@@ -85,7 +86,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(recipe: DetectionRecipe, tm
 
 def test_a_run_of_another_command_is_refused_by_name(detector_run: Run) -> None:
     with pytest.raises(ValueError, match="written for `resnets detect train`; use that command"):
-        resume(detector_run.directory, kind=DetectionRecipe)
+        resume(detector_run.directory, kind=Recipe)
 
 
 def test_accumulation_adds_the_parts_up(recipe: DetectionRecipe) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import Image, Mask
@@ -19,6 +18,7 @@ from torchvision.tv_tensors import Image, Mask
 from resnets.data.annotated.mask_crop import MaskCrop, Window, at_shorter_side
 from resnets.data.annotated.mask_loader import MaskBatch, MaskLoader
 from resnets.data.annotated.mask_rows import CutWindows, MaskedPictures, cut, nearest
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError
 from resnets.data.sampling.order import EpochOrder, Share
 from resnets.data.workers.processes import processes_work

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing, encoded
 from torch import Tensor
 
 from resnets.classification.recipe import Recipe
 from resnets.classification.transforms import augmentations, preprocessings
+from resnets.data.decoding.preprocessing import Preprocessing, encoded
 from resnets.data.sampling.draws import Draws
 
 RGB = {"size": 24, "channels": 3, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.2)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from resnets.data.doctor.check.probe import mirrored_keeps_class
 
 from resnets.classification.data_defaults import DataDescription, Machine, Reason, image_size, recipe_for, safe_name
 from resnets.classification.recipe import Recipe
+from resnets.data.doctor.probe import mirrored_keeps_class
 from resnets.inspection.memory import activation_bytes
 from resnets.networks import get_spec
 

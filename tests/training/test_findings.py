@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 from torch import Tensor
 
 import resnets
 from resnets.classification.findings import FindingsCollector, collect_findings, explained_stage, pixels
 from resnets.data.datasets.catalogue import load
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.inspection.grad_cam import grad_cam
 from resnets.training.run import Run
 

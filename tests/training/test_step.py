@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import resnets
-from resnets.classification.losses import cross_entropy
+from resnets.classification.losses import Classifying, cross_entropy
 from resnets.training.engine.averaging import ExponentialAverage
-from resnets.training.engine.objective import Classifying, Inputs
+from resnets.training.engine.objective import Inputs
 from resnets.training.engine.step import Diverged, TrainingStep
 from resnets.training.settings import Averaging
 

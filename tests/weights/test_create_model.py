@@ -126,8 +126,7 @@ def test_other_networks_are_refused_with_layer_and_shapes(file: Path, tmp_path: 
 
 
 def _save_ours(path: Path, name: str) -> None:
-    from resnets.data.decoding.decode.preprocessing import Preprocessing
-
+    from resnets.data.decoding.preprocessing import Preprocessing
     from resnets.weights.model_file import ModelDescription, save_model
 
     spec = get_spec(name)

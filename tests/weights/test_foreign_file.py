@@ -11,10 +11,10 @@ import pytest
 import torch
 import torchvision
 from peers import images, on_meta, randomized, transformers_network
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 from safetensors.torch import save_file
 
 from resnets.core.safe_pickle import read_array_pickle
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.networks import NetworkSpec, build, get_spec
 from resnets.weights import caffe
 from resnets.weights.foreign_file import detect_layout, detect_spec, read_foreign, read_tensors

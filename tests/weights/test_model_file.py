@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from resnets.data.decoding.decode.preprocessing import Preprocessing
 from safetensors.torch import load_file, save_file
 
 import resnets
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.networks import Network
 from resnets.weights.model_file import ModelDescription, load_model, read_description, save_model
 

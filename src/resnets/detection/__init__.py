@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..core.lazy import lazy_names
 from .spec import DetectorSpec, TestTime
 from .zoo import get_detector_spec, list_detectors
 
@@ -17,7 +17,4 @@ __all__ = ["Detector", "DetectorSpec", "TestTime", "create_detector", "get_detec
 _HOMES = {"Detector": "detector", "create_detector": "weights"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
