@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.datasets.locate.files import FASHION_MNIST, FILES, Archive, DataFile
-from resnets.data.datasets.locate.idx import write_idx
+from resnets.data.sources.files import FASHION_MNIST, FILES, Archive, DataFile
+from resnets.data.sources.idx import write_idx
 from torchvision.datasets import FashionMNIST
 
 from resnets.data import sources

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.datasets.locate.files import FASHION_MNIST, FILES, find, verify
-from resnets.data.datasets.locate.idx import read_idx, write_idx
+from resnets.data.sources.files import FASHION_MNIST, FILES, find, verify
+from resnets.data.sources.idx import read_idx, write_idx
 from torchvision.datasets import FashionMNIST
 
 from resnets.data.datasets.catalogue import DATASETS

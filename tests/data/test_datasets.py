@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resnets.data.datasets.locate.idx import read_idx
+from resnets.data.sources.idx import read_idx
 
 from resnets.data import DATASETS, ImageArrays, load, split_holdout
 from resnets.data.datasets.catalogue import stratified_split

@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from resnets.data.datasets.locate.files import FILES
+from resnets.data.sources.files import FILES
 from torchvision.datasets import FashionMNIST
 
 from resnets.data.datasets.locate import locate

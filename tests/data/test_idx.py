@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from resnets.data.datasets.locate.idx import idx_header, read_idx, write_idx
+from resnets.data.sources.idx import idx_header, read_idx, write_idx
 
 from resnets.data.errors import DataError
 

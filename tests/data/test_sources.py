@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from resnets.data.datasets.locate.files import FILES
+from resnets.data.sources.files import FILES
 
 from resnets.data import sources
 from resnets.data.datasets.locate import SOURCES, locate
