@@ -15,10 +15,11 @@ from PIL import Image
 import resnets
 from resnets.classification.evaluate import evaluate
 from resnets.cli import main
-from resnets.deployment import engines
+from resnets.deployment.engines import choice
+from resnets.deployment.engines import opening as engines
 from resnets.deployment.engines.choice import choose_engine
 from resnets.deployment.engines.engine import Engine, EngineModule
-from resnets.deployment.engines.opening import choice, engine_for, open_engine
+from resnets.deployment.engines.opening import engine_for, open_engine
 from resnets.deployment.export.export import Exported
 from resnets.deployment.graph.names import ENGINES, EXPORTED, EngineName, Format, is_exported
 from resnets.deployment.prediction.predict import predict

@@ -275,7 +275,7 @@ ON_TWO_WORKERS = """
 import sys
 import ray
 from resnets.cli import main
-from resnets.deployment import large_sets
+from resnets.deployment.prediction import large_sets
 from resnets.deployment.prediction.scores import Answers
 
 def here(self, pixels):
