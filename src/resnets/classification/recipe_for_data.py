@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..core.machine import free_memory, multiplies_bf16, usable_cores
+from ..core.machine import free_memory, usable_cores
+from ..core.precision import native_bf16
 from ..data.datasets.user_data import absolute, find_own, is_shards
 from ..data.doctor.probe import survey
 from .data_defaults import FINE_TUNED, WEIGHTS, DataDescription, Machine, Reason, recipe_for, wants_weights
@@ -56,10 +57,8 @@ def this_machine(device: str) -> Machine:
 
     chosen = choose_device(device)
     if chosen.type == "cuda":
-        return Machine("cuda", usable_cores(), torch.cuda.mem_get_info(chosen)[0], torch.cuda.is_bf16_supported(False))
-    # mkldnn has a kernel of bfloat16 where the processor has instructions for it.
-    bf16 = torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return Machine(chosen.type, usable_cores(), free_memory(), bf16 and multiplies_bf16())
+        return Machine("cuda", usable_cores(), torch.cuda.mem_get_info(chosen)[0], native_bf16("cuda"))
+    return Machine(chosen.type, usable_cores(), free_memory(), native_bf16(chosen.type))
 
 
 def reachable_weights() -> tuple[str | None, str]:

@@ -59,12 +59,13 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
 
 
 def _session(recipe: Recipe) -> ClassificationSession:
-    from ..classification.session import open_session
     from ..core.environment import keep_large_buffers
+    from ..training.session import open_session
 
     keep_large_buffers()
     console = messages()
-    return open_session(recipe, lambda message: console.print(message, soft_wrap=True, markup=False))
+    session: ClassificationSession = open_session(recipe, lambda message: console.print(message, soft_wrap=True, markup=False))
+    return session
 
 
 def _learning_rate(arguments: list[str], as_json: bool) -> None:

@@ -54,8 +54,9 @@ class RunRecipe(Settings):
     """Moving average of the weights."""
     evaluation: Evaluating = Evaluating()
     """When and how the network is evaluated."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """fp32, or bf16 autocast (weights, norms' statistics and the loss stay fp32)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto (bf16 where the device multiplies it itself, else fp32), fp32, or bf16 autocast (weights, norms' statistics and the loss stay
+    fp32). A run stores what auto became."""
     channels_last: bool = True
     """NHWC memory layout."""
     device: str = "auto"

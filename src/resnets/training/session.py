@@ -17,9 +17,10 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from ..core.precision import resolved_precision, warned_precision
 from ..data.sampling.draws import Draws, seed_for
 from ..data.sampling.order import EpochOrder
-from .base_recipe import RunRecipe
+from .base_recipe import AnyRecipe, RunRecipe
 from .distributed import ALONE, World
 from .engine.averaging import ExponentialAverage
 from .engine.objective import Inputs
@@ -185,7 +186,19 @@ class Session:
 
 def open_session(recipe: RunRecipe, report: Callable[[str], None], world: World = ALONE) -> Any:
     """The session of any recipe, made by the module that it names; raises as that does."""
-    return import_module(recipe.opener).open_session(recipe, report, world)
+    return import_module(recipe.opener).open_session(with_precision(recipe, report, world), report, world)
+
+
+def with_precision(recipe: AnyRecipe, report: Callable[[str], None], world: World = ALONE) -> AnyRecipe:
+    """The recipe with the precisions that "auto" stands for on its device, so that a run stores what it computed in."""
+    device = choose_device(recipe.device, world.local_rank).type
+    if warning := warned_precision(recipe.precision, device):
+        report(warning)
+    precision, reason = resolved_precision(recipe.precision, device)
+    if recipe.precision == "auto":
+        report(f"precision: {precision} ({reason})")
+    evaluation = resolved_precision(recipe.evaluation.precision, device)[0]
+    return recipe.updated(precision=precision, evaluation__precision=evaluation)
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
