@@ -18,28 +18,25 @@ from resnets.training.session import with_precision
 @pytest.mark.parametrize("recipe", [*RECIPES.values(), *DETECTION.values(), *SEGMENTATION.values()], ids=lambda recipe: recipe.name)
 def test_no_recipe_asks_for_bf16_on_a_processor_without_it(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "multiplies_bf16", lambda: False)
-    assert with_precision(recipe.updated(device="cpu"), lambda message: None).precision == "fp32"
+    assert with_precision(recipe, "cpu")[0].precision == "fp32"
 
 
 def test_the_tutorials_job_takes_what_the_processor_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    tutorial = RECIPES["fashion-mnist-tutorial"].updated(device="cpu")
+    tutorial = RECIPES["fashion-mnist-tutorial"]
     monkeypatch.setattr(precision, "native_bf16", lambda device: True)
-    assert with_precision(tutorial, said.append).precision == "bf16"
+    resolved, notes = with_precision(tutorial, "cpu")
+    assert (resolved.precision, notes) == ("bf16", ("precision: bf16 (this processor multiplies it itself)",))
     monkeypatch.setattr(precision, "native_bf16", lambda device: False)
-    assert with_precision(tutorial, said.append).precision == "fp32"
-    assert said == [
-        "precision: bf16 (this processor multiplies it itself)",
-        "precision: fp32 (this processor has no bf16 instructions)",
-    ]
+    resolved, notes = with_precision(tutorial, "cpu")
+    assert (resolved.precision, notes) == ("fp32", ("precision: fp32 (this processor has no bf16 instructions)",))
 
 
 def test_emulated_bf16_is_honoured_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
     monkeypatch.setattr(precision, "native_bf16", lambda device: False)
-    assert with_precision(Recipe(precision="bf16", device="cpu"), said.append).precision == "bf16"
-    assert len(said) == 1
-    assert "emulates it" in said[0]
+    resolved, notes = with_precision(Recipe(precision="bf16"), "cpu")
+    assert resolved.precision == "bf16"
+    assert len(notes) == 1
+    assert "emulates it" in notes[0]
 
 
 @pytest.mark.parametrize("native", [True, False])
