@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import sys
 from collections.abc import Iterator
 from functools import reduce
@@ -13,6 +12,9 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from pydantic import BaseModel
 from rich.console import Console
+
+from ..core.console import PlainConsole
+from ..core.text import harmless, to_json
 
 Options = TypeVar("Options")
 
@@ -97,15 +99,20 @@ def _refuse(unknown: list[str], names: list[str], command: str) -> None:
 
 def messages() -> Console:
     """The console for progress and messages: standard error."""
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True)
 
 
 def results() -> Console:
     """The console for results: standard output."""
-    return Console(highlight=False)
+    return PlainConsole()
 
 
 def print_json(value: dict[str, Any]) -> None:
     """One object as one line on standard output, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def print_text(text: object) -> None:
+    """A line for people or for a pipe on standard output, at once; control characters in it are shown as escapes."""
+    print(harmless(str(text)), flush=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 from ..core.environment import describe_environment
 from ..core.files import write_atomically
+from ..core.text import to_json
 from .base_recipe import AnyRecipe, RunRecipe, read_run_recipe
 from .black_box import open_black_box, write_black_box
 from .checkpoint import Position, load_newest, previous, save_checkpoint
@@ -108,12 +109,12 @@ class RunDirectory:
     def rewind(self, step: int) -> None:
         """Forgets the lines behind `step`, which a resumed run writes again."""
         kept = [event for event in self.events() if event["step"] <= step and event["event"] != "done"]
-        write_atomically(self.metrics, "".join(json.dumps(event) + "\n" for event in kept))
+        write_atomically(self.metrics, "".join(to_json(event) + "\n" for event in kept))
 
     def log(self, event: dict[str, Any]) -> None:
         """Appends one line."""
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(to_json(event) + "\n")
 
 
 def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
