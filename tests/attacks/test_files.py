@@ -125,8 +125,7 @@ def test_a_list_that_names_a_device_or_files_elsewhere(pets: Path, tmp_path: Pat
     assert all(bad in done.stdout for bad in outside)
     (tmp_path / "endless.csv").symlink_to("/dev/zero")
     done = run("data", "check", tmp_path / "endless.csv")
-    assert done.returncode in (1, 2)
-    assert "is a device" in done.stderr
+    assert done.returncode == 2  # not even looked into
 
 
 def test_a_parquet_file_reads_no_image_of_the_machine(tmp_path: Path) -> None:

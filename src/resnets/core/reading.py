@@ -100,11 +100,10 @@ def check_inside(path: str | Path, folder: str | Path) -> None:
     if outside_allowed():
         return
     name, root = os.path.abspath(path), _real(os.path.abspath(folder))
-    real = (
-        os.path.realpath(path)
-        if os.path.islink(name) or ".." in Path(path).parts
-        else os.path.join(_real(os.path.dirname(name)), os.path.basename(name))
-    )
+    if os.path.islink(name) or ".." in Path(path).parts:  # which may lead up from where a link leads to
+        real = os.path.realpath(path)
+    else:
+        real = os.path.join(_real(os.path.dirname(name)), os.path.basename(name))
     if not real.startswith(root.rstrip(os.sep) + os.sep):
         raise Refused(f"lies outside of {folder}; --allow-outside (or {ALLOW_OUTSIDE}=1) reads it all the same", path)
 

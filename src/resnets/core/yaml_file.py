@@ -20,17 +20,24 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.aliases = self.nodes = self.depth = 0
+        self.open: list[str | None] = []
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        self.aliases += self.check_event(yaml.AliasEvent)
+        anchor = self.peek_event().anchor
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if anchor in self.open:
+                raise yaml.YAMLError(f"*{anchor} is a part of itself")
         self.nodes += 1
         self.depth += 1
+        self.open.append(anchor)
         if self.aliases > MOST_ALIASES or self.nodes > MOST_NODES or self.depth > MOST_DEPTH:
             raise yaml.YAMLError("more aliases, values or levels than settings have")
         try:
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+            self.open.pop()
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
