@@ -77,7 +77,7 @@ def test_a_file_larger_than_its_limit_is_not_read(tmp_path: Path, monkeypatch: p
     (tmp_path / "small").write_bytes(bytes(1500))
     with pytest.raises(Refused, match="larger"):
         read_file(tmp_path / "small", limit=1000)
-    monkeypatch.setenv("RESNETS_SIZE_LIMITS", "2")
+    monkeypatch.setenv("RESNETS_LIMITS", "2")
     assert len(read_file(tmp_path / "small", limit=1000)) == 1500
 
 

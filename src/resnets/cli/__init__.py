@@ -42,8 +42,8 @@ first steps:
   resnets predict MODEL PICTURE...      use it
   resnets describe resnet50             what a network is made of
 
-Every command takes --json (machine-readable lines on standard output), --debug (tracebacks) and --allow-outside (data may name files
-that lie outside of its own folder).
+Every command takes --json (machine-readable lines on standard output), --debug (tracebacks), --allow-outside (data may name files
+that lie outside of its own folder) and --trust (let torch run the graph of a .pt2 file, which is a program).
 """
 
 
@@ -53,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     if "--allow-outside" in arguments:
         os.environ[ALLOW_OUTSIDE] = "1"  # for worker processes and ranks, too
-    arguments = [argument for argument in arguments if argument not in ("--debug", "--allow-outside")]
+    if "--trust" in arguments:
+        os.environ["RESNETS_TRUST"] = "1"
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--allow-outside", "--trust")]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_HELP.format(commands="\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())), end="")
         return 0

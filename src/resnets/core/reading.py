@@ -14,13 +14,13 @@ from io import BufferedReader
 from pathlib import Path
 
 from .errors import UserError
+from .limits import VARIABLE, limits_factor
 
 MIB = 2**20
 IMAGE_LIMIT, TABLE_LIMIT, SETTINGS_LIMIT = 512 * MIB, 2048 * MIB, 4 * MIB
 """Bytes of one image; of one list of images or annotations; of one recipe."""
 ALLOW_OUTSIDE = "RESNETS_ALLOW_OUTSIDE"
 """The environment variable of --allow-outside; worker processes and ranks inherit it."""
-_LIMITS = "RESNETS_SIZE_LIMITS"
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -75,19 +75,19 @@ def read_file(path: str | Path, *, limit: int = IMAGE_LIMIT, inside: str | Path 
     """The whole content of a file.
 
     Args:
-        limit: most bytes; RESNETS_SIZE_LIMITS=2 in the environment doubles every limit.
+        limit: most bytes; RESNETS_LIMITS=2 in the environment doubles every limit.
         inside: as in `open_regular`.
 
     Raises:
         Refused: as `open_regular`, or it is larger.
         OSError: it is missing or cannot be read.
     """
-    limit = int(limit * _factor())
+    limit = int(limit * limits_factor())
     with open_regular(path, inside=inside) as file:
         size = os.fstat(file.fileno()).st_size
         content = b"" if size > limit else file.read(limit + 1)
         if size > limit or len(content) > limit:
-            raise Refused(f"is larger than {limit / MIB:,.0f} MiB ({_LIMITS}=2 doubles the limits)", path)
+            raise Refused(f"is larger than {limit / MIB:,.0f} MiB ({VARIABLE}=2 doubles the limits)", path)
         return content
 
 
@@ -116,11 +116,3 @@ def outside_allowed() -> bool:
 @lru_cache(maxsize=4096)
 def _real(folder: str) -> str:
     return os.path.realpath(folder)
-
-
-def _factor() -> float:
-    stated = os.environ.get(_LIMITS, "1")
-    try:
-        return max(1.0, float(stated))
-    except ValueError:
-        raise UserError(f"{_LIMITS}={stated!r} is not a number; 2 doubles every limit of a file's size") from None

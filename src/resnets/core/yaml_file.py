@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
         self.open: list[str | None] = []
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        anchor = self.peek_event().anchor
+        anchor = self.peek_event().anchor  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
             self.aliases += 1
             if anchor in self.open:

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..core.limits import CHANNELS, PARAMETERS, PIXELS_A_SIDE, UNITS, check_limit
+
 Stem = Literal["imagenet", "cifar", "deep", "inception-v4", "inception-resnet-v1", "inception-resnet-v2"]
 Residual = Literal[
     "basic",
@@ -155,6 +157,7 @@ class NetworkSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> NetworkSpec:
+        self._check_limits()
         stages = len(self.blocks)
         for field in ("residual", "width", "strides", "transitions", "residual_scale"):
             value = getattr(self, field)
@@ -198,6 +201,27 @@ class NetworkSpec(BaseModel):
             if self.stem_reduction * math.prod(self.stage_strides) != 1 or self.transitions:
                 raise ValueError("head='policy-value' needs every board point: stem='cifar', no transitions, and strides of 1")
         return self
+
+    def _check_limits(self) -> None:
+        """A spec out of a file must not keep whoever builds it busy for ever, or take all memory.
+
+        Raises:
+            UserError: more units, channels, parameters or pixels than networks have.
+        """
+        check_limit("blocks has units:", sum(self.blocks), UNITS)
+        check_limit("stages:", len(self.blocks), UNITS)
+        check_limit("widening_factor is", self.widening_factor, CHANNELS)
+        given = self.width if isinstance(self.width, tuple) else (self.width * 2 ** (len(self.blocks) - 1),)
+        for what, channels in (
+            ("width is", max(given) * self.widening_factor), ("stem_width is", self.stem_width), ("in_channels is", self.in_channels),
+            ("num_classes is", self.num_classes), ("final_width is", self.final_width), ("base_width is", self.base_width * self.cardinality),
+        ):  # fmt: skip
+            check_limit(what, channels, CHANNELS)
+        check_limit("input_size is", self.input_size, PIXELS_A_SIDE)
+        widths = self.width if isinstance(self.width, tuple) else tuple(self.width * 2**i for i in range(len(self.blocks)))
+        if len(widths) == len(self.blocks):
+            square = sum(units * (width * self.widening_factor) ** 2 for units, width in zip(self.blocks, widths, strict=True))
+            check_limit("the number of parameters is at least about", square, PARAMETERS)
 
     @property
     def is_inception(self) -> bool:

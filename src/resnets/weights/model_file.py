@@ -22,6 +22,7 @@ from ..core.files import write_atomically
 from ..core.text import to_json
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
+from ..networks.zoo import explain
 
 FORMAT = "resnets 1"
 
@@ -91,15 +92,20 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
             command = _COMMANDS.get(found)
             raise ValueError(f"{path} is a {found}, not a {self.name}" + (f"; use it with resnets {command}" if command else ""))
         try:
-            return ModelDescription(
+            description = ModelDescription(
                 spec=self.spec.model_validate_json(header["spec"]),
                 classes=tuple(json.loads(header["classes"])),
                 preprocessing=Preprocessing.model_validate_json(header["preprocessing"]),
                 metrics=json.loads(header["metrics"]),
                 provenance=json.loads(header["provenance"]),
             )
-        except (KeyError, ValidationError, json.JSONDecodeError) as error:
+        except ValidationError as error:
+            raise ValueError(f"the header of {path} is damaged: {explain(error)}") from None
+        except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"the header of {path} is damaged: {' '.join(str(error).split())}") from None
+        if len(description.classes) != (expected := self.num_names(description.spec)):
+            raise ValueError(f"the header of {path} has {len(description.classes)} class names for {expected} logits")
+        return description
 
     def load(self, path: str | Path, *, device: str | torch.device = "cpu") -> AnyNetwork:
         """The network in a model file, in evaluation mode, with `.classes`, `.preprocessing` and `.spec`.
@@ -112,6 +118,10 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         description = self.describe(path)
         with torch.device("meta"):
             network = self.build(description.spec)
+        # Shapes first: a header that contradicts its tensors is refused before any of them is read.
+        wanted = {name: list(value.shape) for name, value in network.state_dict().items()}
+        if (found := tensor_shapes(path)) != wanted:
+            raise ValueError(f"the weights in {path} do not fit its spec: {_first_difference(found, wanted)}")
         state: dict[str, torch.Tensor] = {}
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
@@ -127,6 +137,19 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
 
 CLASSIFIER: ModelKind[NetworkSpec, Network] = ModelKind("classifier", NetworkSpec, build, lambda spec: spec.num_classes)
 """Networks that name what is on a picture."""
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors in a safetensors file, by name; none of them is read."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+
+
+def _first_difference(found: Mapping[str, list[int]], wanted: Mapping[str, list[int]]) -> str:
+    name = next(name for name in (*wanted, *found) if found.get(name) != wanted.get(name))
+    if name not in found:
+        return f"{name} is missing"
+    return f"{name} is {found[name]}, and should {f'be {wanted[name]}' if name in wanted else 'not be there'}"
 
 
 def read_header(path: Path) -> dict[str, str]:

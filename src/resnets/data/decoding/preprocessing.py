@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...core.limits import PIXELS_A_SIDE, check_limit
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -39,6 +41,8 @@ class Preprocessing(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:
+        check_limit("size is", self.size, PIXELS_A_SIDE)
+        check_limit("resize is", self.resize or self.size, 2 * PIXELS_A_SIDE)
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels):
             raise ValueError(f"mean and std need one value for each of the {self.channels} channels, or none")
         if self.resize is not None and self.resize < self.size:

@@ -1,40 +1,45 @@
 """torch.export: a .pt2 archive that torch runs without this package.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes.
-torch's own reader unpickles some parts of an archive and evaluates its size expressions. What `resnets export` writes needs none of
-that, so that `check_archive` refuses an archive that would.
+torch's own reader unpickles parts of an archive, evaluates its size expressions and calls whatever operators it names: reading one is
+running a program. So an archive is read as data here: the network is built anew from the spec in its description, by our own code, and its
+tensors are taken out of the archive as the raw bytes that they are. Only `--trust` hands the archive to torch.
+
+Legend: N images of a batch, C channels, S spatial shape, K classes.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import pickle
-import re
+import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ...core.errors import UserError
+from ...core.reading import TABLE_LIMIT, read_file
+from ...networks import build
 from ..graph.description import Description, from_strings
+from ..graph.exported import DTYPES, make_graph
+from ..graph.folding import fold
 from ..graph.names import EngineName
 from .engine import Engine
 
 SUFFIXES = (".pt2",)
 PRECISIONS = ("fp32", "bf16", "fp16")
+TRUST = "RESNETS_TRUST"
+"""The environment variable of --trust."""
 _STRINGS = "resnets.json"
-_TARGETS = ("torch.ops.aten.", "_operator.")
-_WORDS = (
-    "Symbol Integer Rational Float Add Mul Pow Mod Max Min floor ceiling true false Equality Unequality GreaterThan LessThan "
-    "StrictGreaterThan StrictLessThan And Or Not FloorDiv CleanDiv CeilDiv PythonMod IntTrueDiv TruncToInt FloorToInt CeilToInt "
-    "positive nonnegative integer True False"
-)
-_EXPRESSION = re.compile(rf"(?:\b(?:{_WORDS.replace(' ', '|')})\b|'[su]\d+'|\b[su]\d+\b|\d+|[-+*/(),= ])*")
-"""What torch writes of sizes: their symbols, whole numbers and arithmetic."""
+_WEIGHTS = "data/weights/"
+_CONFIG = f"{_WEIGHTS}model_weights_config.json"
+_MOST_TEXT = 64 * 2**20
+_TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 13: torch.bfloat16}
+"""By the number that torch's schema gives them (torch._export.serde.schema.ScalarType): what our exports hold."""
 
 
 def serialized(program: ExportedProgram, description: Description) -> dict[str, bytes]:
@@ -45,15 +50,15 @@ def serialized(program: ExportedProgram, description: Description) -> dict[str, 
 
 
 class TorchExportEngine(Engine):
-    """An exported graph, run by torch on the CPU."""
+    """An exported graph, or the network that it was made of, run by torch on the CPU."""
 
     name: EngineName = "torch-export"
 
-    def __init__(self, program: ExportedProgram, description: Description, *, threads: int | None = None) -> None:
+    def __init__(self, program: ExportedProgram | nn.Module, description: Description, *, threads: int | None = None) -> None:
         super().__init__(description, f"torch {torch.__version__}", description.form.precision)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.module = program.module()
+        self.module = program.module() if isinstance(program, ExportedProgram) else program
 
     @torch.inference_mode()
     def outputs(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -65,72 +70,143 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
     """The engine for an archive's content.
 
     Raises:
-        ValueError: the content is damaged or none of ours, would run code when it is read, or is not in that precision.
+        UserError: the content is damaged, was not written by `resnets export`, or is not in that precision.
     """
     content = contents[".pt2"]
     try:
-        strings = check_archive(content)
-    except (zipfile.BadZipFile, KeyError, ValueError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{file} is no archive of `resnets export`, or it is damaged: {' '.join(str(error).split())}") from None
+        archive = Archive(content)
+        strings = json.loads(archive.text(f"extra/{_STRINGS}"))
+        if not isinstance(strings, dict):
+            raise UserError("its description is no table")
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        RecursionError,
+    ) as error:
+        raise UserError(f"{file} is no archive of `resnets export`, or it is damaged: {_line(error)}") from None
     description = from_strings(strings, file)
     computes = description.form.precision
     if precision not in (None, computes):
-        raise ValueError(f"{file} computes in {computes}, which is fixed in it; ask for {computes}, or export it anew")
+        raise UserError(f"{file} computes in {computes}, which is fixed in it; ask for {computes}, or export it anew")
+    if trusted():
+        try:
+            return TorchExportEngine(torch.export.load(io.BytesIO(content)), description, threads=threads)
+        except Exception as error:  # whatever part of it is damaged: torch's reader has no error of its own
+            raise UserError(f"{file} is damaged, or of another version of torch than {torch.__version__}: {_line(error)}") from None
     try:
-        program = torch.export.load(io.BytesIO(content))
-    except Exception as error:  # whatever part of it is damaged: torch's reader has no error of its own
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{file} is damaged, or of another version of torch than {torch.__version__}: {first}") from None
-    return TorchExportEngine(program, description, threads=threads)
+        return TorchExportEngine(rebuilt(archive, description), description, threads=threads)
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, RecursionError) as error:
+        raise UserError(
+            f"{file} cannot be read as data: {_line(error)}. Its graph is a program; if you trust whoever wrote it, --trust lets torch run it"
+        ) from None
 
 
 def read_contents(path: Path) -> dict[str, bytes]:
     """The content of a file, as `open_contents` takes it."""
-    return {".pt2": path.read_bytes()}
+    return {".pt2": read_file(path, limit=TABLE_LIMIT)}
 
 
-def check_archive(content: bytes) -> dict[str, str]:
-    """The strings among an archive's extra files, once it is certain that reading the rest runs no code.
+def trusted() -> bool:
+    """Whether the user trusts the files that are opened."""
+    return os.environ.get(TRUST, "") not in ("", "0")
+
+
+class Archive:
+    """The members of a .pt2 archive as bytes. Nothing of it is unpacked, and nothing is interpreted.
 
     Raises:
-        ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError: it is damaged, or it might.
+        zipfile.BadZipFile, UserError: it is no such archive, or its list of members is not what torch writes.
     """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} does not have its checksum")
-        members = {name.partition("/")[2]: name for name in archive.namelist()}
-        if archive.read(members["archive_format"]) != b"pt2":
-            raise ValueError("its format is not pt2")
-        strings = json.loads(archive.read(members[f"extra/{_STRINGS}"]))
-        if not isinstance(strings, dict):
-            raise ValueError("its description is no table")
-        for short, name in members.items():
-            if short.startswith("data/aotinductor"):
-                raise ValueError("it holds machine code")
-            if short.startswith("data/sample_inputs/"):
-                torch.load(io.BytesIO(archive.read(name)), weights_only=True)
-            elif short.endswith(".json") and short.startswith(("data/", "models/")):
-                for key, value in _entries(json.loads(archive.read(name))):
-                    _check_entry(short, key, value)
-    return strings
+
+    def __init__(self, content: bytes) -> None:
+        self.zip = zipfile.ZipFile(io.BytesIO(content))
+        members = self.zip.infolist()
+        roots = {member.filename.partition("/")[0] for member in members}
+        names = [member.filename.partition("/")[2] for member in members]
+        if len(roots) != 1 or len({name.lower() for name in names}) != len(names):
+            raise UserError("its members are not in one folder, or one is there twice")
+        if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
+            raise UserError("its members are compressed or encrypted, which torch never does")
+        self.members = dict(zip(names, members, strict=True))
+        if self.bytes("archive_format", 16) != b"pt2":
+            raise UserError("its format is not pt2")
+
+    def bytes(self, name: str, most: int) -> bytes:
+        """A member of at most that many bytes, whose checksum is right."""
+        member = self.members[name]
+        if member.file_size > most:
+            raise UserError(f"{name} has {member.file_size:,} bytes, more than {most:,}")
+        return self.zip.read(member)
+
+    def text(self, name: str) -> str:
+        """A member that holds text."""
+        return self.bytes(name, _MOST_TEXT).decode("utf-8")
+
+    def tensor(self, entry: Any, like: Tensor) -> Tensor:
+        """The tensor that an entry of the weights' table describes, out of the raw bytes of its member; `like` is what it has to be.
+
+        Raises:
+            UserError, KeyError, TypeError: the entry is not what torch writes of a plain tensor, or of another shape or type.
+        """
+        meta, name = entry["tensor_meta"], f"{_WEIGHTS}{entry['path_name']}"
+        sizes, strides = _numbers(meta["sizes"]), _numbers(meta["strides"])
+        (offset,) = _numbers([meta["storage_offset"]])
+        dtype = _TYPES.get(meta["dtype"])
+        if entry["use_pickle"] is not False or dtype is None:
+            raise UserError(f"{name} is no plain tensor")
+        if (tuple(sizes), dtype) != (tuple(like.shape), like.dtype):  # before anything of that size is made
+            raise UserError(f"{name} is {sizes} {dtype}, and should be {list(like.shape)} {like.dtype}")
+        content = self.bytes(name, TABLE_LIMIT)
+        last = (
+            offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) if like.numel() else offset - 1
+        )
+        if len(content) % dtype.itemsize or last >= len(content) // dtype.itemsize:
+            raise UserError(f"{name} has {len(content):,} bytes, which are not those of a tensor of {sizes}")
+        if not like.numel():
+            return torch.empty_like(like)
+        flat = torch.frombuffer(bytearray(content), dtype=dtype)
+        return flat.as_strided(sizes, strides, offset).clone(memory_format=torch.contiguous_format)
 
 
-def _check_entry(member: str, key: str, value: Any) -> None:
-    if key == "use_pickle" and value is not False:
-        raise ValueError(f"{member} names a pickle")
-    if key == "expr_str" and not _EXPRESSION.fullmatch(str(value)):
-        raise ValueError(f"{member} has the size {value!r}, which is not plain arithmetic")
-    if key == "target" and isinstance(value, str) and not value.startswith(_TARGETS):
-        raise ValueError(f"{member} calls {value!r}, which is no operation on tensors")
+def rebuilt(archive: Archive, description: Description) -> nn.Module:
+    """The graph of a description, made by our own code, with the archive's tensors.
+
+    Raises:
+        UserError, KeyError, TypeError: the tensors are not those of the graph.
+    """
+    table = json.loads(archive.text(_CONFIG))["config"]
+    dtype = DTYPES.get(description.form.precision)
+    if dtype is None:
+        raise UserError(f"its precision is {description.form.precision!r}")
+    network = build(description.spec).eval()
+    if description.form.folded_norms:
+        network, _ = fold(network)
+    graph = make_graph(network.to(dtype), description, dtype)
+    wanted = graph.state_dict()
+    if table.keys() - wanted.keys():
+        raise UserError(f"it holds {min(table.keys() - wanted.keys())}, which the network has not")
+    tensors = {name: archive.tensor(entry, wanted[name]) for name, entry in table.items()}
+    # What a graph computes for itself (the shift of pixels, counters of batches) may be absent: torch leaves out what it does not use.
+    needed = {name for name, _ in graph.named_parameters()} | {
+        name for name in wanted if name.endswith(("running_mean", "running_var"))
+    }
+    if missing := sorted(needed - tensors.keys()):
+        raise UserError(f"{missing[0]} is missing")
+    graph.load_state_dict(tensors, strict=False)
+    return graph.requires_grad_(False)
 
 
-def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """All pairs of key and value in a JSON value, to its depth."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key, inner
-            yield from _entries(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _entries(inner)
+def _numbers(values: Any) -> list[int]:
+    found = [value["as_int"] for value in values]
+    if any(type(number) is not int or not 0 <= number < 2**40 for number in found):
+        raise UserError(f"{found} are no sizes of a tensor")
+    return found
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]

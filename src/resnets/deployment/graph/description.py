@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ...core.text import to_json
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network, NetworkSpec
+from ...networks.zoo import explain
 from ...weights.model_file import FORMAT
 
 KEYS = ("format", "spec", "classes", "preprocessing", "metrics", "provenance", "form")
@@ -86,7 +87,7 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
         raise ValueError(f"{file} was not written by `resnets export`: its metadata has no {FORMAT!r}")
     try:
         classes, preprocessing = json.loads(strings["classes"]), strings["preprocessing"]
-        return Description(
+        description = Description(
             spec=NetworkSpec.model_validate_json(strings["spec"]),
             classes=None if classes is None else tuple(classes),
             preprocessing=None if preprocessing == "null" else Preprocessing.model_validate_json(preprocessing),
@@ -94,5 +95,12 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
             provenance=json.loads(strings["provenance"]),
             form=Form.model_validate_json(strings["form"]),
         )
-    except (KeyError, TypeError, ValidationError, json.JSONDecodeError) as error:
+    except ValidationError as error:
+        raise ValueError(f"the metadata of {file} is damaged: {explain(error)}") from None
+    except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None
+    if description.classes is not None and len(description.classes) != description.spec.num_classes:
+        raise ValueError(
+            f"the metadata of {file} has {len(description.classes)} class names for {description.spec.num_classes} logits"
+        )
+    return description

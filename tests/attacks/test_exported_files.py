@@ -1,0 +1,211 @@
+"""Exported graphs of a stranger. torch's reader would run what stands in them; ours takes the tensors out and builds the network itself.
+
+Every variant gives the right logits, or is refused in one sentence; nothing of it runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import resnets
+from resnets.deployment.engines import open_engine
+from resnets.deployment.export import export_model
+from resnets.networks import Network, get_spec
+
+
+class Trap:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def trained_network(name: str = "cifar-resnet8", **overrides: Any) -> Network:
+    torch.manual_seed(0)
+    network = resnets.create_model(name, num_classes=3, **overrides)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    network.classes = ("a", "b", "c")
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_model(trained_network(), tmp_path_factory.mktemp("exported") / "net.pt2", format="torch-export").path
+
+
+INPUTS = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def found(value: Any, key: str) -> Iterator[dict[str, Any]]:
+    """Every table in a JSON value that has the key."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value
+        for inner in value.values():
+            yield from found(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from found(inner, key)
+
+
+Members = list[tuple[str, bytes]]
+
+
+def change(members: Members, ending: str, edit: Callable[[Any], Any]) -> Members:
+    """One JSON member, edited."""
+
+    def edited(content: bytes) -> bytes:
+        value = json.loads(content)
+        edit(value)
+        return json.dumps(value).encode()
+
+    assert any(name.endswith(ending) for name, _ in members)
+    return [(name, edited(content) if name.endswith(ending) else content) for name, content in members]
+
+
+def replaced(members: Members, ending: str, content: bytes) -> Members:
+    assert any(name.endswith(ending) for name, _ in members)
+    return [(name, content if name.endswith(ending) else old) for name, old in members]
+
+
+def set_all(key: str, value: Any) -> Callable[[Any], None]:
+    def edit(table: Any) -> None:
+        for each in list(found(table, key)):
+            each[key] = value
+
+    return edit
+
+
+def first_weight(**meta: Any) -> Callable[[Any], None]:
+    def edit(table: Any) -> None:
+        next(iter(table["config"].values()))["tensor_meta"].update(meta)
+
+    return edit
+
+
+def attacks(members: Members, sprung: Path) -> dict[str, Members]:
+    trap, code = pickle.dumps(Trap(sprung)), f"__import__('pathlib').Path({str(sprung)!r}).touch()"
+    weights = "model_weights_config.json"
+    return {
+        "sample inputs": replaced(members, "sample_inputs/model.pt", trap),
+        "weights/model.pt": [*members, ("archive/data/weights/model.pt", trap)],
+        "constants/model.pt": [*members, ("archive/data/constants/model.pt", trap)],
+        "opaque constant": change(
+            [*members, ("archive/data/constants/opaque_0", trap)], "model_constants_config.json",
+            lambda table: table["config"].update(x={"path_name": "opaque_0", "is_param": False, "use_pickle": False, "tensor_meta": None}),
+        ),
+        "pickled weight": change(replaced(members, "weights/weight_0", trap), weights, set_all("use_pickle", True)),
+        "twice": [*members, *((name, trap) for name, _ in members if name.endswith("weight_0"))],
+        "letter case": [*members, ("archive/DATA/weights/weight_0", trap)],
+        "old layout": [("archive/version", b"1"), ("archive/serialized_state_dict.pt", trap), ("serialized_exported_program.json", b"{}")],
+        "no format": [each for each in members if not each[0].endswith("archive_format")],
+        "guards": change(members, "models/model.json", lambda model: model.update(guards_code=[code])),
+        "size expression": change(members, "models/model.json", set_all("expr_str", code)),
+        "endless size": change(members, "models/model.json", set_all("expr_str", "9**9**9**9")),
+        "target": change(members, "models/model.json", set_all("target", "torch.hub.load")),
+        "from_file": change(members, "models/model.json", set_all("target", "torch.ops.aten.from_file.default")),
+        "machine code": [*members, ("archive/data/aotinductor/model/x.so", b"\x7fELF")],
+        "huge by stride": change(members, weights, first_weight(sizes=[{"as_int": 10**12}], strides=[{"as_int": 0}])),
+        "beyond its bytes": change(members, weights, first_weight(storage_offset={"as_int": 10**9})),
+        "negative stride": change(members, weights, first_weight(strides=[{"as_int": -1}] * 4)),
+        "symbolic size": change(members, weights, first_weight(sizes=[{"as_expr": {"expr_str": code}}] * 4)),
+        "deep": replaced(members, weights, b"[" * 100_000 + b"]" * 100_000),
+        "no table": replaced(members, weights, b"[]"),
+        "another member": change(members, weights, lambda table: next(iter(table["config"].values())).update(path_name="../../archive_format")),
+        "foreign": [each for each in members if "/extra/" not in each[0]],
+        "a billion blocks": change(members, "extra/resnets.json", lambda it: it.update(spec='{"blocks": [1000000000]}')),
+        "classes": change(members, "extra/resnets.json", lambda it: it.update(classes='["a", "b"]')),
+    }  # fmt: skip
+
+
+def written(members: Members) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as new:
+        for name, content in members:
+            new.writestr(name, content)
+    return made.getvalue()
+
+
+NAMES = tuple(attacks([(f"archive/{ending}", b"{\"config\": {\"x\": {\"tensor_meta\": {}}}, \"spec\": \"\"}") for ending in (
+    "data/weights/model_weights_config.json", "data/weights/weight_0", "data/constants/model_constants_config.json", "models/model.json",
+    "data/sample_inputs/model.pt", "extra/resnets.json")], Path("x")))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_nothing_of_it_runs(archive: Path, tmp_path: Path, name: str) -> None:
+    sprung, path = tmp_path / "sprung", tmp_path / "trap.pt2"
+    with zipfile.ZipFile(archive) as old:
+        members = [(member, old.read(member)) for member in old.namelist()]
+    path.write_bytes(written(attacks(members, sprung)[name]))
+    expected = open_engine(archive).logits(INPUTS)
+    try:
+        logits, refusal = open_engine(path).logits(INPUTS), None
+    except ValueError as error:
+        logits, refusal = expected, str(error)
+    assert torch.equal(logits, expected)
+    assert refusal is None or (str(path) in refusal and "\n" not in refusal)
+    assert not sprung.exists()
+
+
+def test_the_attack_is_real(archive: Path, tmp_path: Path) -> None:
+    """torch's own reader springs the trap in the weights."""
+    sprung, path = tmp_path / "sprung", tmp_path / "trap.pt2"
+    with zipfile.ZipFile(archive) as old:
+        members = [(member, old.read(member)) for member in old.namelist()]
+    path.write_bytes(written(attacks(members, sprung)["weights/model.pt"]))
+    with pytest.raises(Exception):  # noqa: B017
+        torch.export.load(path)
+    assert sprung.exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "overrides", "precision"),
+    [
+        ("cifar-resnet8", {}, "fp32"), ("cifar-resnet8", {}, "bf16"), ("cifar-resnet8", {}, "fp16"),
+        ("cifar-preact-resnet20", {}, "fp32"), ("se-resnet50", {"width": 8, "stem_width": 8}, "fp32"),
+        ("resnet50-d", {"width": 8, "stem_width": 8}, "fp32"),
+    ],
+)  # fmt: skip
+def test_the_network_that_is_built_computes_what_the_graph_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, overrides: dict[str, Any], precision: str
+) -> None:
+    get_spec(network)
+    path = export_model(
+        trained_network(network, **overrides), tmp_path / "net.pt2", format="torch-export", precision=precision
+    ).path  # type: ignore[arg-type]
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    ours = open_engine(path).logits(inputs)
+    monkeypatch.setenv("RESNETS_TRUST", "1")
+    graph = open_engine(path).logits(inputs)
+    limit = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 5e-2}[precision]
+    assert (ours - graph).abs().max() <= limit * graph.abs().max()
+
+
+def test_images_as_decoders_give_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnets.data.decoding.preprocessing import Preprocessing
+
+    network = trained_network()
+    network.preprocessing = Preprocessing(size=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    path = export_model(network, tmp_path / "net.pt2", format="torch-export", pictures=True).path
+    pixels = torch.randint(256, (2, 32, 32, 3), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    ours = open_engine(path).outputs(pixels)
+    monkeypatch.setenv("RESNETS_TRUST", "1")
+    graph = open_engine(path).outputs(pixels)
+    assert torch.equal(ours[0], graph[0])
+    torch.testing.assert_close(ours[1], graph[1])
