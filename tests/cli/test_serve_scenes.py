@@ -106,7 +106,7 @@ def test_what_is_no_picture_or_too_large_is_refused(request: pytest.FixtureReque
     for path, reason in (
         (broken, "it is no picture in a known format"),
         (cut, "damaged"),
-        (huge, "50,010,000 pixels, more than 50,000,000"),
+        (huge, "50,010,000 pixels, more than 30,000,000"),
     ):
         with pytest.raises(BadPicture, match=reason):
             served.answer(path)

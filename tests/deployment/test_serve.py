@@ -207,7 +207,7 @@ def test_every_kind_of_picture_is_answered_as_predict_does(address: str, small_r
     for name in (*pictures, "moving.gif"):
         status, said = post(f"{address}/predict", (tmp_path / name).read_bytes())
         if name == "huge.png":
-            assert (status, said) == (422, {"error": "it has 144,000,000 pixels, more than 50,000,000; make it smaller first"})
+            assert (status, said) == (422, {"error": "it has 144,000,000 pixels, more than 30,000,000; make it smaller first"})
             continue
         told = next(predict(engine, [tmp_path / name], top=5)).as_json()
         assert status == 200, name

@@ -37,10 +37,14 @@ class ServeOptions:
     """A run directory, a model file of any kind (classifier, detector, segmenter), or an exported classifier (.onnx, .xml, .pt2)."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in, without a password."""
+    host_name: tuple[str, ...] = ()
+    """Names, besides addresses in numbers, localhost and this machine's own, under which the server may be asked."""
     port: int = 7860
     """Port to listen on; 0 for any free one."""
     max_upload: float = 20.0
     """Largest picture that is taken, in megabytes."""
+    max_pixels: int = 30_000_000
+    """Most pixels of a picture that is taken; a file of some kilobytes may have hundreds of millions."""
     samples: Path | None = None
     """Folder of pictures to choose from on the page; unset: a few of what it was measured on, where that is at hand."""
     score: float = 0.5
@@ -68,10 +72,11 @@ def run(arguments: list[str]) -> int:
     try:
         with upload_folder() as folder, listen(options.host, options.port) as listener:
             served, trained_with = _opened(options)
+            served.max_pixels = options.max_pixels
             address = address_of(listener)
             samples = _samples(options, trained_with, folder)
             max_bytes = max(1, round(options.max_upload * MEGABYTE))
-            app = build_app(served, samples, folder, address=address, max_bytes=max_bytes)
+            app = build_app(served, samples, folder, address=address, max_bytes=max_bytes, hosts=(options.host, *options.host_name))
             if options.json:
                 print_json({"url": address, "model": str(options.model), "predict": f"{address}/predict", "samples": len(samples)})
             else:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio
 
-from ...core.reading import read_file
+from ...core.reading import Refused, read_file
+from .gate import own_file
 from .samples import Sample
 from .served import BARS, BadPicture, Served, answer_as_json, guarded
 
@@ -25,12 +26,13 @@ KEPT_SECONDS = 3600
 """How long an upload stays on disk."""
 
 
-def build_page(served: Served, samples: Sequence[Sample], *, address: str, limit: str) -> gradio.Blocks:
+def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, address: str, limit: str) -> gradio.Blocks:
     """The page, which has the answers for scripts too, under the name "predict".
 
     Args:
         served: the network.
         samples: pictures to choose from.
+        folder: of uploads; no other file is looked at.
         address: under which the page is reached, without a slash at its end.
         limit: of an upload, in words.
     """
@@ -47,13 +49,13 @@ def build_page(served: Served, samples: Sequence[Sample], *, address: str, limit
         return str(path), small, str(words.answer(answer, path.name, served.nothing, BARS))
 
     def uploaded(file: Any, view: str | None) -> tuple[str | None, Any, str]:
-        return show(Path(file.path), view)
+        return show(own_file(file.path, folder), view)
 
     def sampled(view: str | None, event: gradio.SelectData) -> tuple[str | None, Any, str]:
         return show(samples[event.index].path, view)
 
     def viewed(path: str | None, view: str | None) -> str:
-        return waiting if path is None else show(Path(path), view)[2]
+        return waiting if path is None else show(own_file(path, folder), view)[2]
 
     def cleared() -> tuple[None, str]:
         return None, waiting
@@ -62,7 +64,13 @@ def build_page(served: Served, samples: Sequence[Sample], *, address: str, limit
         """What the network says of a picture; `top` is the number of classes that a classifier names."""
         if picture is None:
             return {"error": "no picture was sent"}
-        return answer_as_json(served, Path(picture), BARS if top is None else int(top))
+        asked = BARS if top is None else top
+        if not 1 <= asked < 10**6:  # a NaN is not, either
+            return {"error": f"top={asked} is no number of classes"}
+        try:
+            return answer_as_json(served, own_file(picture, folder), int(asked))
+        except Refused as error:
+            return {"error": str(error)}
 
     with gradio.Blocks(title=f"{served.title}: resnets", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as made:
         gradio.HTML(str(words.head(served)), padding=False)

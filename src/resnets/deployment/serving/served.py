@@ -32,7 +32,7 @@ from ..prediction.predict import predict, read_picture
 
 SHOWN = 640
 """Pixels along the longer side of what is drawn, at most."""
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 30_000_000
 """Of one picture: a small file can hold very many, and all of them become floating point numbers."""
 BARS = 5
 """Classes, or objects, that the page names at once; a script asks for as many as it likes."""
@@ -97,6 +97,7 @@ class Served(ABC):
 
     def __init__(self) -> None:
         self._turn = Lock()
+        self.max_pixels = MAX_PIXELS
 
     def answer(self, path: Path, *, view: str | None = None, top: int = BARS, draw: bool = True) -> Answer:
         """What the network says of a picture file; pictures that come at once wait for each other.
@@ -115,9 +116,17 @@ class Served(ABC):
             raise BadPicture(
                 f"there is no view {view!r}; choose one of {', '.join(self.views)}" if self.views else "there are no views"
             )
-        _refuse_large(path)
+        self._refuse_large(path)
         with self._turn:
             return self._answer(path, view, top, draw)
+
+    def _refuse_large(self, path: Path) -> None:
+        try:
+            picture = EncodedPicture(read_file(path), 3)
+        except Unreadable:  # the network's own reading says why
+            return
+        if (count := picture.height * picture.width) > self.max_pixels:
+            raise BadPicture(f"it has {count:,} pixels, more than {self.max_pixels:,}; make it smaller first")
 
     @abstractmethod
     def _answer(self, path: Path, view: str | None, top: int, draw: bool) -> Answer:
@@ -222,15 +231,6 @@ def guarded(job: Callable[[], Result]) -> Result:
         traceback.print_exc()  # for whoever runs the page; who looks at it is told one sentence
         reason = " ".join(str(error).split())
         raise BadPicture(f"it made the network fail ({type(error).__name__}{': ' if reason else ''}{reason})") from error
-
-
-def _refuse_large(path: Path) -> None:
-    try:
-        picture = EncodedPicture(read_file(path), 3)
-    except Unreadable:  # the network's own reading says why
-        return
-    if (count := picture.height * picture.width) > MAX_PIXELS:
-        raise BadPicture(f"it has {count:,} pixels, more than {MAX_PIXELS:,}; make it smaller first")
 
 
 def _enlarged(pixels: Tensor) -> PIL.Image.Image:

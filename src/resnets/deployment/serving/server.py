@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
 import signal
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.text import to_json
 from ..engines.engine import needed
+from .gate import Gate, in_words
 from .samples import Sample
 from .served import BARS, Served, answer_as_json
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
 
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
-)
-"""Content-Security-Policy: browsers ask nobody but the server itself, whatever gradio's page would like to fetch."""
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+HEAD_SECONDS, CONNECTIONS = 10.0, 200
+"""Within which the head of a request has to arrive, and connections that are open at a time."""
+_PREFIX = "resnets-serve-"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -72,13 +70,41 @@ def address_of(listener: socket.socket) -> str:
 
 @contextmanager
 def upload_folder() -> Iterator[Path]:
-    """A folder for what is sent, which vanishes with the server; gradio would else keep all of it for good."""
-    with tempfile.TemporaryDirectory(prefix="resnets-serve-") as folder:
+    """A folder for what is sent, which vanishes with the server; gradio would else keep all of it for good. Folders of servers that were
+    killed are removed: a server holds a lock on its own as long as it lives."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if left.is_dir() and not left.is_symlink() and (held := _locked(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(held)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+        held = _locked(Path(folder))
         os.environ["GRADIO_TEMP_DIR"] = folder
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            if held is not None:
+                os.close(held)
 
 
-def build_app(served: Served, samples: Sequence[Sample], folder: Path, *, address: str, max_bytes: int) -> FastAPI:
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the lock of a folder of uploads, or None where another server holds it, or it is another user's."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def build_app(
+    served: Served, samples: Sequence[Sample], folder: Path, *, address: str, max_bytes: int, hosts: Iterable[str] = ()
+) -> Gate:
     """The server's requests.
 
     Args:
@@ -87,6 +113,7 @@ def build_app(served: Served, samples: Sequence[Sample], folder: Path, *, addres
         folder: for what is sent, see `upload_folder`.
         address: under which the server is reached.
         max_bytes: of one picture.
+        hosts: names under which it may be asked, besides addresses in numbers, localhost and the machine's own.
 
     Raises:
         ValueError: gradio is not installed.
@@ -95,25 +122,31 @@ def build_app(served: Served, samples: Sequence[Sample], folder: Path, *, addres
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would else call home as soon as it is imported
     from .page import build_page, style, theme
 
-    page = build_page(served, samples, address=address, limit=in_words(max_bytes))
+    # Samples are copied, so that every file that the server gives out lies in its own folder.
+    samples = [Sample(Path(shutil.copy(each.path, _new_name(folder, each.path))), each.name) for each in samples]
+    page = build_page(served, samples, folder=folder, address=address, limit=in_words(max_bytes))
     import gradio
     from fastapi import FastAPI
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_plain_request(app, served, folder, max_bytes)
-    app.add_middleware(_WithPolicy)
+    _add_plain_request(app, served, folder)
     gradio.mount_gradio_app(
         app, page, path="/", theme=theme(), css=style(), max_file_size=max_bytes, footer_links=[], run_history=False, show_error=False,
         ssr_mode=False, mcp_server=False, pwa=False,
-        # What a sample is copied from need not be in gradio's own folders.
-        allowed_paths=[str(sample.path.resolve()) for sample in samples],
     )  # fmt: skip
-    return app
+    return Gate(app, folder=folder, hosts=hosts, max_bytes=max_bytes)
 
 
-def run_app(app: FastAPI, listener: socket.socket, *, open_browser: bool = False) -> None:
+def _new_name(folder: Path, path: Path) -> str:
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix="sample-", suffix=path.suffix)
+    os.close(descriptor)
+    return name
+
+
+def run_app(app: Gate, listener: socket.socket, *, open_browser: bool = False) -> None:
     """Serves until the process is told to stop, by Ctrl-C or as a service is, and returns then; for the main thread."""
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -121,7 +154,23 @@ def run_app(app: FastAPI, listener: socket.socket, *, open_browser: bool = False
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             await super().shutdown(sockets)
 
-    server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    class Prompt(H11Protocol):
+        """Cuts off whoever connects and sends no whole head of a request in time."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(HEAD_SECONDS, self._cut_off)
+
+        def _cut_off(self) -> None:
+            if self.cycle is None and not self.transport.is_closing():
+                self.transport.close()
+
+    server = Server(
+        uvicorn.Config(
+            app, http=Prompt, ws="none", log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=5, limit_concurrency=CONNECTIONS,
+            h11_max_incomplete_event_size=2**15, server_header=False, date_header=False,
+        )
+    )  # fmt: skip
     if open_browser:
         webbrowser.open(address_of(listener))
     # uvicorn ends in order and then sends itself the signal again, which would end the process before it has tidied up.
@@ -135,30 +184,15 @@ def run_app(app: FastAPI, listener: socket.socket, *, open_browser: bool = False
         listener.close()
 
 
-def in_words(count: int) -> str:
-    """A number of bytes for people: megabytes of 2^20, as browsers and gradio count them, or kilobytes where it is less."""
-    for size, unit in ((2**20, "MB"), (2**10, "kB")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
-
-
-def _add_plain_request(app: FastAPI, served: Served, folder: Path, max_bytes: int) -> None:
+def _add_plain_request(app: FastAPI, served: Served, folder: Path) -> None:
     from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
 
     async def predict(request: Request) -> Response:
         asked = request.query_params.get("top", str(BARS))
-        if not asked.isdecimal():
-            return JSONResponse({"error": f"top={asked} is no number of classes"}, 400)
-        received = bytearray()
-        async for part in request.stream():
-            received += part
-            if len(received) > max_bytes:
-                reason = (
-                    f"more than {in_words(max_bytes)}; make the picture smaller, or start the server with a larger --max-upload"
-                )
-                return JSONResponse({"error": reason}, 413, {"Connection": "close"})
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", asked):
+            return JSONResponse({"error": f"top={asked[:50]} is no number of classes"}, 400)
+        received = await request.body()  # bounded by the gate
 
         def answered() -> dict[str, Any]:
             with tempfile.NamedTemporaryFile(dir=folder) as file:
@@ -167,21 +201,8 @@ def _add_plain_request(app: FastAPI, served: Served, folder: Path, max_bytes: in
                 return answer_as_json(served, Path(file.name), int(asked))
 
         said = await run_in_threadpool(answered)
-        return JSONResponse(said, 422 if "error" in said else 200)
+        return Response(to_json(said), 422 if "error" in said else 200, media_type="application/json")
+
+    from fastapi import Response
 
     app.add_route("/predict", predict, methods=["POST"])
-
-
-class _WithPolicy:
-    """Adds the policy to every answer."""
-
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        async def with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        await self.app(scope, receive, with_policy if scope["type"] == "http" else send)
