@@ -180,10 +180,10 @@ def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: 
     ):
         status, _, errors = command(*arguments, "--output", output)
         assert (status, words in errors) == (2, True), errors
-    with (tmp_path / "out.parquet.parts" / "lock").open() as lock:
+    with (tmp_path / ".out.parquet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         status, _, errors = command(model, folder, "--output", output)
-    assert (status, "another process is at work in" in errors) == (2, True)
+    assert (status, "is in use by another process" in errors) == (1, True)
     work.write_text("{}")
     status, _, errors = command(model, folder, "--output", output)
     assert (status, "work.json is damaged" in errors) == (2, True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,8 @@ class Shards:
     seed: int = 0
     held: bool = False
     """Whether this is the part held out or the rest."""
+    files: tuple[str, ...] = ()
+    """Its files; none of what lies on the hub."""
 
     def rows(self, epoch: int | None = None, seed: int = 0) -> Iterator[Row]:
         """The pictures in the order of an epoch, or as they lie in the shards.
@@ -139,6 +141,7 @@ def find_shards(data: str) -> dict[str, Shards]:
             `datasets` is not installed.
     """
     datasets = _library()
+    files: dict[str, list[str]] = {}
     if data.startswith(HUB_PREFIX):
         owner_name, configuration = _hub_name(data)
         name = owner_name.rpartition("/")[2]
@@ -153,7 +156,7 @@ def find_shards(data: str) -> dict[str, Shards]:
     for split, stream in loaded.items():
         known = next((ours for ours, names in SPLIT_FOLDERS.items() if split.lower() in names), None)
         if known is not None and known not in found:
-            found[known] = _shards(datasets, name, known, stream)
+            found[known] = replace(_shards(datasets, name, known, stream), files=tuple(files.get(split, ())))
     if "train" not in found:
         raise DataError(f"{data} has no training pictures; its splits are {', '.join(loaded)}")
     return found

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Work(BaseModel):
 
 
 class Parts:
-    """The parts of one work.
+    """The parts of one work, in the hands of one process: whoever makes it holds the lock of the output (`core.claims.hold_file`).
 
     Args:
         output: the whole file.
@@ -82,9 +81,10 @@ class Parts:
             return
         self.folder.mkdir(exist_ok=True)
         if restart:
-            with _alone(self.folder):
-                shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder)
             self.folder.mkdir()
+        for left in self.folder.glob(".*.part"):  # what a killed process was writing
+            left.unlink()
         if description.exists():
             self.part_rows = self._rows_of(description)
         else:
@@ -116,18 +116,6 @@ class Parts:
                 f"{self.folder} holds the beginning of another prediction, with {before.differences(self.work)}; {other}"
             )
         return part_rows
-
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Only one process at a time works in the folder.
-
-        Raises:
-            ValueError: another one does.
-        """
-        with _alone(self.folder):
-            for left in self.folder.glob(".*.part"):  # what a killed process was writing
-                left.unlink()
-            yield
 
     def path(self, part: int) -> Path:
         """Where a part lies."""
@@ -183,22 +171,3 @@ class Parts:
         os.replace(whole, self.output)
         shutil.rmtree(self.folder)
         return counts
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Raises ValueError where another process is at work in the folder. The system frees the lock of a process that dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is at work in {folder}; wait for it, or name another --output") from None
-        yield
-    finally:
-        os.close(descriptor)
