@@ -126,10 +126,16 @@ def test_what_a_killed_process_left_is_taken_over_with_a_line_that_says_so(kind:
 
 @KINDS
 def test_a_lock_is_refused_to_the_same_process_and_freed_by_an_error(kind: str, of_kind: None, tmp_path: Path) -> None:
-    with pytest.raises(KeyError), hold_file(tmp_path / "out.parquet"):
-        with pytest.raises(InUse, match=f"out.parquet is in use by process {os.getpid()}"), hold_file(tmp_path / "out.parquet"):
-            pass
-        raise KeyError
+    output = tmp_path / "out.parquet"
+
+    def fails() -> None:
+        with hold_file(output):
+            with pytest.raises(InUse, match=f"out.parquet is in use by process {os.getpid()}"), hold_file(output):
+                pass
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     with hold_file(tmp_path / "out.parquet"):
         pass
     assert not list(tmp_path.iterdir())

@@ -243,7 +243,7 @@ def test_a_stop_whose_checkpoint_finds_no_room_says_which_one_is_the_newest(
             disk.full = lambda name: "checkpoint" in name
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(JobError, match="stopped behind step 6; .*the newest checkpoint is that behind step 4") as caught:
+    with pytest.raises(JobError, match=r"stopped behind step 6; .*the newest checkpoint is that behind step 4") as caught:
         train(small_recipe.updated(**QUICK, output=tmp_path / "run"), [listen])
     assert not isinstance(caught.value, Interrupted)
 
