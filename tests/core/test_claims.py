@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_who_waits_gets_the_lock_when_it_is_free(kind: str, of_kind: None, tmp_p
         process.communicate(timeout=30)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "sleep", sleep)
+        patch.setattr(claims, "time", SimpleNamespace(sleep=sleep, strftime=time.strftime))
         with hold(tmp_path / "lock", Path("runs/here"), wait=True):
             pass
     assert len(slept) == 1

@@ -29,6 +29,10 @@ from resnets.deployment.prediction.image_sets import Pictures, open_pictures
 from resnets.deployment.prediction.predict import read_picture
 from resnets.weights.model_file import ModelDescription, load_model, save_model
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from kill_moments import moments  # noqa: E402
+
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra datasets is not installed")
 import pyarrow as pa  # noqa: E402
 
@@ -166,6 +170,27 @@ def test_a_killed_prediction_goes_on(
     assert not left.exists()
 
 
+def test_a_prediction_killed_at_any_moment_ends_with_the_same_bytes(
+    command: Command, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out" / "out.parquet"
+    assert command(model, folder, "--output", whole)[0] == 1
+
+    def work() -> None:
+        main(["predict", str(model), str(folder), "--output", str(output), "--batch-size", "4"])
+
+    def prepare() -> None:
+        shutil.rmtree(output.parent, ignore_errors=True)
+        output.parent.mkdir()
+
+    def check(moment: int) -> None:
+        assert command(model, folder, "--output", output)[0] == 1
+        assert output.read_bytes() == whole.read_bytes(), f"at moment {moment}"
+        assert [path.name for path in output.parent.iterdir()] == ["out.parquet"]
+
+    assert moments(work, prepare, check) >= 10
+
+
 def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
     output, others = tmp_path / "out.parquet", tmp_path / "others"
     killed_in_the_second_part(model, folder, "--output", output)
@@ -275,7 +300,7 @@ ON_TWO_WORKERS = """
 import sys
 import ray
 from resnets.cli import main
-from resnets.deployment import large_sets
+from resnets.deployment.prediction import large_sets
 from resnets.deployment.prediction.scores import Answers
 
 def here(self, pixels):

@@ -57,6 +57,7 @@ def run(arguments: list[str]) -> int:
         raise ValueError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
     from ..core.claims import hold_file
     from ..core.environment import keep_large_buffers
+    from ..core.files import clear_leftovers
 
     keep_large_buffers()
     from ..deployment.engines.models import open_network
@@ -87,6 +88,8 @@ def run(arguments: list[str]) -> int:
         report=report,
     )
     with hold_file(output, report):
+        for suffix in (".xml", ".bin", ".onnx"):
+            clear_leftovers(output.with_suffix(suffix))
         made = quantize_model(
             network,
             output,

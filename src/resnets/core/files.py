@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import io
 import os
 import shutil
@@ -104,7 +105,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def write_together(contents: Mapping[Path, bytes | str]) -> None:
     """Writes several files (text as UTF-8) that belong together, all or none: they take their places, in their order, once each of them
-    is whole on the disk, and a failure puts back what was there before.
+    is whole on the disk, and a failure puts back what was there before. Where the process is killed meanwhile, the last one is missing
+    or all are of one kind, old or new.
 
     Raises:
         OSError: as `atomic`.
@@ -123,12 +125,15 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             _make_readable(temporary)
-        for temporary, path in waiting:
+        # The old ones go first, the last of them first: a process that is killed between never leaves old beside new.
+        for temporary, path in reversed(waiting):
             current = path
             before = f"{temporary}.before" if path.exists() else None
             if before is not None:
                 os.replace(path, before)
             replaced.append((path, before))
+        for temporary, path in waiting:
+            current = path
             os.replace(temporary, path)
     except BaseException as error:
         for path, before in reversed(replaced):
@@ -146,6 +151,13 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
         for _, before in replaced:
             if before is not None:
                 Path(before).unlink(missing_ok=True)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Takes away what killed processes left of writing `path`; for those who know that nobody writes it now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if left.name.endswith((".part", ".part.before")):
+            left.unlink(missing_ok=True)
 
 
 def _make_readable(temporary: str) -> None:

@@ -78,6 +78,7 @@ class Parts:
         """Whether the output is this work's already. Where the folder is there, too, it is that of a work which --restart began."""
         if self.complete:
             self._check_output()
+            shutil.rmtree(self.folder, ignore_errors=True)  # a process that was killed had begun to
             return
         self.folder.mkdir(exist_ok=True)
         if restart:
@@ -169,5 +170,6 @@ class Parts:
         metadata = json.dumps({**about, "work": self.work.model_dump()}, ensure_ascii=False).encode()
         counts = write_together(whole, parts, self.schema, metadata)
         os.replace(whole, self.output)
+        (self.folder / "work.json").unlink()  # first: without it the output is what counts
         shutil.rmtree(self.folder)
         return counts
