@@ -31,7 +31,7 @@ from resnets.weights.model_file import ModelDescription, load_model, save_model
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from kill_moments import moments  # noqa: E402
+from kill_moments import moments
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra datasets is not installed")
 import pyarrow as pa  # noqa: E402

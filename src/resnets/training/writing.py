@@ -31,7 +31,7 @@ class Writing:
         except OSError as error:
             if path not in self.failed:
                 what = error.strerror or str(error)
-                self.report(f"{what}; {disk_advice(path)}. Training goes on, what was written before stays, and it is tried again")
+                self.report(f"{what}; {disk_advice(path)}; training goes on, what was written before stays, and it is tried again")
             self.failed[path] = error
             return False
         if self.failed.pop(path, None) is not None:
