@@ -1,5 +1,6 @@
 """Folders and locks of one process alone, whatever others do at the same moment."""
 
+import errno
 import json
 import os
 import platform
@@ -191,6 +192,43 @@ def test_a_forked_process_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Pa
             os.kill(child, 0)  # it lives
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_a_lock_that_its_holder_took_away_meanwhile_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening the file and locking it."""
+    fcntl = pytest.importorskip("fcntl")
+    lock, removed = tmp_path / "lock", []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(lock)
+            lock.unlink()
+        fcntl.flock(descriptor, operation)
+
+    names = {name: getattr(fcntl, name) for name in ("LOCK_EX", "LOCK_NB")}
+    monkeypatch.setattr(claims, "fcntl", SimpleNamespace(flock=flock, **names))
+    with hold(lock, Path("runs/here")):
+        assert lock.exists()
+        with pytest.raises(InUse), hold(lock, Path("runs/here")):
+            pass
+    assert removed
+
+
+def test_a_file_system_without_locks_is_worked_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    names = {name: getattr(fcntl, name) for name in ("LOCK_EX", "LOCK_NB")}
+    monkeypatch.setattr(claims, "fcntl", SimpleNamespace(flock=flock, **names))
+    with (
+        hold(tmp_path / "lock", Path("runs/here")),
+        pytest.raises(InUse, match="if that process is gone, remove"),
+        hold(tmp_path / "lock", Path("runs/here")),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_are_taken_are_left_out(tmp_path: Path) -> None:
