@@ -30,7 +30,7 @@ from resnets.benchmark.jobs import TorchJob
 from resnets.benchmark.roofline import MachineRates, measure_rates, synchronize, work_of
 from resnets.classification.losses import Classifying
 from resnets.core.environment import keep_large_buffers
-from resnets.data import augmentation
+from resnets.data.augmentation import batch as augmentation
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.loaders.resident import ResidentLoader
 from resnets.data.sampling.order import EpochOrder

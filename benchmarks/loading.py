@@ -103,7 +103,7 @@ def our_epochs(folder: Path, batch: int, workers: int, loading: Any, cache: Path
     import numpy
     import torch
 
-    from resnets.data import augmentation
+    from resnets.data.augmentation import batch as augmentation
     from resnets.data.augmentation.crops import ResizedCrop
     from resnets.data.decoding.preprocessing import Preprocessing
     from resnets.data.image_source import PictureFiles

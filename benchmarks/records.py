@@ -12,6 +12,7 @@ from typing import Any
 
 from resnets.core.environment import describe_environment
 from resnets.core.files import write_atomically
+from resnets.core.text import to_json
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
@@ -31,7 +32,7 @@ def write_record(name: str, measured: dict[str, Any], folder: Path | None = None
     }
     path = (folder or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, to_json(record, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

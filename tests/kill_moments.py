@@ -58,11 +58,9 @@ def killed_at(number: int, work: Callable[[], object]) -> bool:
 def moments(work: Callable[[], object], prepare: Callable[[], object], check: Callable[[int], object], every: int = 1) -> int:
     """Kills the work at each `every`-th moment of its life, each time from what `prepare` makes, and calls `check` with the moment's
     number behind it; gives how many kills there were."""
-    kills = 0
-    for number in range(1, 10_000, every):
+    for kills, number in enumerate(range(1, 10_000, every)):
         prepare()
         if not killed_at(number, work):
             return kills
-        kills += 1
         check(number)
     raise AssertionError("the work does not end")

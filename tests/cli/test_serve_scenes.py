@@ -14,7 +14,7 @@ import torch
 
 from resnets.cli.served_scenes import ServedDetector, ServedSegmenter, open_detector, open_segmenter, scene_samples
 from resnets.data.decoding.preprocessing import Preprocessing
-from resnets.deployment.engines.opening import engine
+from resnets.deployment.engines import engine
 from resnets.deployment.serving.served import BadPicture
 from resnets.deployment.serving.server import listen
 from resnets.detection import create_detector

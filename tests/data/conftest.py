@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.sources.files import FASHION_MNIST, FILES, Archive, DataFile
-from resnets.data.sources.idx import write_idx
 from torchvision.datasets import FashionMNIST
 
-from resnets.data import sources
+from resnets.data.datasets import locate
+from resnets.data.sources.files import FASHION_MNIST, FILES, Archive, DataFile
+from resnets.data.sources.idx import write_idx
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETS_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("RESNETS_OFFLINE", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(sources, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(locate, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setattr(FashionMNIST, "mirrors", [])
 
 

@@ -6,7 +6,7 @@ from torch import Generator
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
-from resnets.data import augmentation as a
+from resnets.data.augmentation import batch as a
 from resnets.data.augmentation.crops import Box, ResizedCrop
 from resnets.data.sampling.draws import Draws
 

@@ -17,7 +17,7 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from resnets.data import DATASETS, load
-from resnets.data.datasets.catalogue import cifar
+from resnets.data.datasets import cifar
 from resnets.data.datasets.cifar import ARCHIVES
 from resnets.data.errors import DataError
 

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from resnets.data.augmentation.batch import colour
+from resnets.data.augmentation import colour
 from resnets.data.sampling.draws import Draws
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from resnets.data.sources.files import FASHION_MNIST, FILES, find, verify
-from resnets.data.sources.idx import read_idx, write_idx
 from torchvision.datasets import FashionMNIST
 
 from resnets.data.datasets.catalogue import DATASETS
 from resnets.data.errors import DataError
+from resnets.data.sources.files import FASHION_MNIST, FILES, find, verify
+from resnets.data.sources.idx import read_idx, write_idx
 
 
 def test_the_table_agrees_with_torchvision() -> None:

@@ -14,11 +14,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resnets.data.sources.idx import read_idx
 
 from resnets.data import DATASETS, ImageArrays, load, split_holdout
 from resnets.data.datasets.catalogue import stratified_split
 from resnets.data.datasets.locate import DIGITS_FOLDER
+from resnets.data.sources.idx import read_idx
 
 
 def test_knowing_the_datasets_loads_no_torch() -> None:

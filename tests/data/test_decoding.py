@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 import torch
 
-from resnets.data import decoding
 from resnets.data.augmentation.crops import Box
+from resnets.data.decoding import decode as decoding
 from resnets.data.decoding.decode import EncodedPicture
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import Unreadable

@@ -11,12 +11,12 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from resnets.data.sources.files import FILES
 from torchvision.datasets import FashionMNIST
 
 from resnets.data.datasets.locate import locate
 from resnets.data.errors import DataError
 from resnets.data.sources import fetch
+from resnets.data.sources.files import FILES
 
 NAME = "fashion-mnist"
 LABELS = "train-labels-idx1-ubyte.gz"

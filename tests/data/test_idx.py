@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from resnets.data.sources.idx import idx_header, read_idx, write_idx
 
 from resnets.data.errors import DataError
+from resnets.data.sources.idx import idx_header, read_idx, write_idx
 
 ARRAYS = arrays(np.uint8, array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6))
 # Two rows of three elements, written out by hand from the description of the format.

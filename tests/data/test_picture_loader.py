@@ -14,7 +14,7 @@ import pytest
 import torch
 from picture_files import picture_files
 
-from resnets.data import augmentation
+from resnets.data.augmentation import batch as augmentation
 from resnets.data.augmentation.crops import ResizedCrop
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torchvision.transforms import v2
 
-from resnets.data.augmentation.batch import policies
+from resnets.data.augmentation import policies
 from resnets.data.augmentation.operations import COLOURS, MOVES, apply_operations
 from resnets.data.sampling.draws import Draws
 

@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from resnets.data.sources.files import FILES
 
-from resnets.data import sources
+from resnets.data.datasets import locate as locating
 from resnets.data.datasets.locate import SOURCES, locate
 from resnets.data.errors import DataError
+from resnets.data.sources import request
+from resnets.data.sources.files import FILES
 from resnets.data.sources.request import cache_directory
 
 NAME = "fashion-mnist"
@@ -218,7 +219,7 @@ def test_the_platforms_cache_folder(
     for name in ("RESNETS_DATA", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sources.sys, "platform", platform)
+    monkeypatch.setattr(request.sys, "platform", platform)
     for name, value in environment.items():
         monkeypatch.setenv(name, value.format(root=tmp_path))
     assert cache_directory() == tmp_path / expected
@@ -252,7 +253,7 @@ def test_the_digits_lie_in_the_package(tmp_path: Path, reports: list[str], monke
     assert reports == []
     assert locate("digits", tmp_path, report=reports.append) == folder
     assert reports == [f"digits comes with resnets, so {tmp_path} is not looked at"]
-    monkeypatch.setattr(sources, "DIGITS_FOLDER", tmp_path)
+    monkeypatch.setattr(locating, "DIGITS_FOLDER", tmp_path)
     with pytest.raises(DataError, match=r"No such file.*install resnets again"):
         locate("digits")
     (tmp_path / "digits.csv.gz").write_bytes(b"")

@@ -15,10 +15,12 @@ from PIL import Image
 import resnets
 from resnets.classification.evaluate import evaluate
 from resnets.cli import main
-from resnets.deployment import engines
+from resnets.core import precision as precision_rule
+from resnets.deployment.engines import choice
+from resnets.deployment.engines import opening as engines
 from resnets.deployment.engines.choice import choose_engine
 from resnets.deployment.engines.engine import Engine, EngineModule
-from resnets.deployment.engines.opening import choice, engine_for, open_engine
+from resnets.deployment.engines.opening import engine_for, open_engine
 from resnets.deployment.export.export import Exported
 from resnets.deployment.graph.names import ENGINES, EXPORTED, EngineName, Format, is_exported
 from resnets.deployment.prediction.predict import predict
@@ -85,7 +87,7 @@ def test_exported_files(shipped: Network, need: Need, exported: Get, format: For
 
 def test_openvino_computes_in_bf16_where_asked(shipped: Network, exported: Get) -> None:
     path = exported("openvino").path
-    if not choice.multiplies_bf16():
+    if not precision_rule.native_bf16("cpu"):
         with pytest.raises(ValueError, match="no bf16 instructions"):
             open_engine(path, precision="bf16")
         return
@@ -202,7 +204,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     resnet50, tiny = get_spec("resnet50"), get_spec("cifar-resnet8")
     present = {"openvino", "onnxruntime", "onnx", "onnxscript"}
     monkeypatch.setattr(choice, "find_spec", lambda name: 1 if name in present else None)
-    monkeypatch.setattr(choice, "multiplies_bf16", lambda: True)
+    monkeypatch.setattr(precision_rule, "native_bf16", lambda device: True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert choose_engine(resnet50, CPU, None, 63).engine == "torch"
     few = choose_engine(resnet50, CPU, "auto", 3)
@@ -220,7 +222,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_engine(resnet50, CPU, "bf16").engine == "torch"  # onnxruntime has no bf16
     present.discard("onnxscript")
     assert choose_engine(resnet50, CPU).engine == "torch"
-    monkeypatch.setattr(choice, "multiplies_bf16", lambda: False)
+    monkeypatch.setattr(precision_rule, "native_bf16", lambda device: False)
     assert choose_engine(resnet50, CPU, "auto").precision == "fp32"
 
 

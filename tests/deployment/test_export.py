@@ -14,12 +14,13 @@ from torch import Tensor
 import resnets
 from resnets.cli import main
 from resnets.data.decoding.preprocessing import Preprocessing, encoded
-from resnets.deployment import export
+from resnets.deployment.engines import openvino as openvino_form
+from resnets.deployment.engines import torch_export as torch_export_form
 from resnets.deployment.engines.engine import TorchEngine
-from resnets.deployment.engines.opening import openvino as openvino_form
-from resnets.deployment.engines.opening import torch_export as torch_export_form
 from resnets.deployment.engines.torch_export import TorchExportEngine
-from resnets.deployment.export.export import Exported, export_model, parity
+from resnets.deployment.export import export as export
+from resnets.deployment.export import parity
+from resnets.deployment.export.export import Exported, export_model
 from resnets.deployment.export.parity import ParityFailure
 from resnets.deployment.graph.description import Description, from_strings
 from resnets.deployment.graph.names import ENDINGS, Format
@@ -254,7 +255,7 @@ def test_the_command(said: Callable[..., tuple[int, str, str]], small_run: Run, 
 def test_the_command_says_what_is_missing(
     said: Callable[..., tuple[int, str, str]], in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resnets.deployment.engines.opening import engine
+    from resnets.deployment.engines import engine
 
     monkeypatch.setattr(engine, "find_spec", lambda name: None if name in ("onnxscript", "openvino") else 1)
     status, _, err = said("export", "cifar-resnet8", "--format", "onnx")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import resnets
-from resnets.data import decoding
 from resnets.data.datasets.catalogue import load
+from resnets.data.decoding import decode as decoding
 from resnets.deployment.prediction.predict import find_pictures, predict, read_picture
 from resnets.training.run import Run
 

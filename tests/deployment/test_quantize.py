@@ -15,13 +15,14 @@ from torch import Tensor, nn
 import resnets
 from resnets.classification.evaluate import evaluate
 from resnets.cli import main
-from resnets.deployment import quantization
+from resnets.deployment.engines import engine as engine_module
 from resnets.deployment.engines.engine import Engine, EngineModule, TorchEngine
 from resnets.deployment.engines.models import open_network
-from resnets.deployment.engines.opening import engine as engine_module
 from resnets.deployment.engines.opening import open_engine
 from resnets.deployment.graph.description import Description, description_of
 from resnets.deployment.graph.names import ENDINGS
+from resnets.deployment.quantization import budget as quantization
+from resnets.deployment.quantization import openvino as quantization_openvino
 from resnets.deployment.quantization.blame import layers_of, quantized_weight, rank_layers
 from resnets.deployment.quantization.budget import (
     QuantizationFailure,
@@ -30,7 +31,6 @@ from resnets.deployment.quantization.budget import (
     quantize_model,
     quantize_unmeasured,
 )
-from resnets.deployment.quantization.budget import openvino as quantization_openvino
 from resnets.deployment.quantization.data import QuantizationData, open_quantization_data
 from resnets.deployment.quantization.graph import Convolutions, Form, Operation, kept_in_float, prepared
 from resnets.networks import Network

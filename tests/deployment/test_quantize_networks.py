@@ -12,9 +12,9 @@ from torch import nn
 import resnets
 from resnets.deployment.engines.opening import open_engine
 from resnets.deployment.graph.names import ENDINGS
+from resnets.deployment.quantization import onnx as quantization_onnx
+from resnets.deployment.quantization import openvino as quantization_openvino
 from resnets.deployment.quantization.budget import QuantizedFormat, quantize_unmeasured
-from resnets.deployment.quantization.budget import onnx as quantization_onnx
-from resnets.deployment.quantization.budget import openvino as quantization_openvino
 from resnets.networks import Network
 
 SMALL = "in_channels=3,num_classes=7,input_size=32"

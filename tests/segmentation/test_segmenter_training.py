@@ -50,7 +50,9 @@ def test_it_learns(segmenter_run: Run) -> None:
 
 def test_its_directory_says_everything(segmenter_run: Run, recipe: SegmentationRecipe) -> None:
     folder = segmenter_run.directory
-    assert read_segmentation_recipe(folder / "recipe.yaml") == recipe.updated(output=folder)
+    stored = read_segmentation_recipe(folder / "recipe.yaml")
+    assert stored == recipe.updated(output=folder, precision=stored.precision)
+    assert stored.precision in ("fp32", "bf16")  # what auto became
     page = (folder / "report.html").read_text()
     assert page.count("<li><div>") == 3
     assert "resnets segment train --recipe recipe.yaml" in page

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from resnets.classification.data_defaults import DataDescription, Machine, Reason, image_size, recipe_for, safe_name
+from resnets.classification.data_defaults import DataDescription, Machine, image_size, recipe_for, safe_name
 from resnets.classification.recipe import Recipe
 from resnets.data.doctor.probe import mirrored_keeps_class
 from resnets.inspection.memory import activation_bytes
 from resnets.networks import get_spec
+from resnets.training.choices import Reason
 
 PHOTOS = DataDescription("pets", "/data/pets", ("cat", "dog"), 120, True, 480, False)
 TINY = DataDescription("digits", "/data/digits", tuple("0123456789"), 120, True, 32, True)
@@ -92,8 +93,8 @@ def test_few_pictures_come_often_and_in_small_batches() -> None:
 
 
 def test_what_the_user_chose_is_kept() -> None:
-    recipe, reasons = chosen(PHOTOS, LAPTOP, NONE, network="resnet34")
-    assert (recipe.network, reasons["network"].because) == ("resnet34", "you chose it")
+    recipe, reasons = chosen(PHOTOS, LAPTOP, NONE, {"network": "resnet34"})
+    assert (recipe.network, reasons["network"].because) == ("resnet34", "you chose it, in place of resnet18:width=32,stem_width=32")
     own, _ = chosen(TINY, LAPTOP, ("runs/before", "you chose them"))
     assert (own.weights, own.network) == ("runs/before", "weights")
 

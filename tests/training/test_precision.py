@@ -3,6 +3,7 @@
 import pytest
 
 from resnets.classification.recipe import Recipe
+from resnets.core import precision
 from resnets.training.engine.precision import has_idle_taps
 from resnets.training.run import train
 from resnets.training.session import open_session
@@ -27,9 +28,13 @@ def test_taps_by_hand(length: int, kernel: int, stride: int, padding: int, dilat
     assert has_idle_taps(length, kernel, stride, padding, dilation) is idle
 
 
-def test_a_network_too_deep_for_its_pictures_trains_in_float32_and_says_so(small_recipe: Recipe) -> None:
+def test_a_network_too_deep_for_its_pictures_trains_in_float32_and_says_so(
+    small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
+    small_recipe = small_recipe.updated(precision="bf16")
     deep = small_recipe.updated(network="resnet18:width=16,stem_width=16")
+    monkeypatch.setattr(precision, "native_bf16", lambda device: True)
     session = open_session(deep, said.append)
     assert session.step.precision == "fp32"
     assert any("bf16 gradients on a CPU cannot be trusted" in message for message in said)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..data.decoding.formats import open_image
 from ..data.decoding.preprocessing import Preprocessing
 from ..deployment.prediction.predict import find_pictures, read_picture
 from ..networks import Network
@@ -67,7 +68,7 @@ def benchmark_pictures(preprocessing: Preprocessing, count: int, folders: Sequen
 
     opened: Any = matplotlib.cbook.get_sample_data("grace_hopper.jpg")
     with opened as file:
-        photograph = PIL.Image.open(file).convert("RGB")
+        photograph = open_image(file).convert("RGB")
     random = numpy.random.default_rng(0)
     made = []
     for _ in range(count):

@@ -18,6 +18,7 @@ import numpy
 from numpy.typing import NDArray
 
 from ..core.environment import keep_large_buffers
+from ..core.text import to_json
 from .contestants import PICTURES, Contestant
 from .jobs import Job, open_job
 
@@ -145,7 +146,7 @@ def main() -> None:
         except Exception as error:  # whatever a library raises is that contestant's result
             said = str(error).strip().splitlines()
             answer = {"error": f"{type(error).__name__}: {said[0] if said else 'without a message'}"}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(to_json(answer) + "\n")
         answers.flush()
 
 

@@ -6,11 +6,13 @@ Pure arithmetic over what is known: the same data on the same kind of machine gi
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..data.doctor.probe import mirrored_keeps_class
 from ..networks.zoo import get_spec
+from ..training.choices import Choices, Reason
 from .recipe import OF_THE_WEIGHTS, Recipe, brings_network
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -59,15 +61,6 @@ class Machine:
     """Whether the device computes in bfloat16 without emulation."""
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why an option has its value."""
-
-    option: str
-    value: str
-    because: str
-
-
 def image_size(short_side: int) -> tuple[int, str]:
     """Height and width that a network sees of pictures with that shorter side, where nobody chose, and why."""
     if short_side <= _TINY:
@@ -83,66 +76,44 @@ def wants_weights(description: DataDescription) -> bool:
 
 
 def recipe_for(
-    description: DataDescription, machine: Machine, weights: tuple[str | None, str], network: str | None = None
+    description: DataDescription, machine: Machine, weights: tuple[str | None, str], given: Mapping[str, Any] | None = None
 ) -> tuple[Recipe, tuple[Reason, ...]]:
     """The recipe, and the reasons of its choices.
 
     Args:
         description, machine: as they say.
-        weights: those to begin with, or None for fresh ones, and why.
-        network: what the user chose, if they did.
+        weights: those to begin with where the user named none, or None for fresh ones, and why.
+        given: the user's own values by dotted name; everything else follows from them.
+
+    Raises:
+        ValueError: the user's values do not fit, or not together.
     """
-    reasons: list[Reason] = []
-    num_held = round(HOLDOUT * description.num_training) if description.to_be_split else 0
-    count = description.num_training - num_held
-    values: dict[str, Any] = {"name": safe_name(description.name), "data": description.data}
-
-    def choose(option: str, value: Any, because: str) -> None:
-        target = values
-        *path, field = option.split(".")
-        for part in path:
-            target = target.setdefault(part, {})
-        target[field] = value
-        reasons.append(Reason(option.replace("_", "-"), shown(value), because))
-
+    choices = Choices({} if given is None else given)
+    choose = choices.choose
     if description.to_be_split:
-        choose(
-            "holdout", HOLDOUT, f"nothing is set apart for evaluation: {num_held:,} pictures are kept out, of each class its share"
-        )
-    fine_tuned = weights[0] is not None
-    size, why = _size(description, machine, fine_tuned)
-    if network is not None:
-        choose("network", network, "you chose it")
-    elif fine_tuned:
-        brought = brings_network(str(weights[0]))
-        choose("network", OF_THE_WEIGHTS if brought else FINE_TUNED, "the weights bring it" if brought else "the usual one")
-    else:
-        choose("network", *_network(description, machine, count, weights[1]))
+        held = round(HOLDOUT * description.num_training)
+        choose("holdout", HOLDOUT, f"nothing is set apart for evaluation: {held:,} images are kept out, of each class its share")
+    count = description.num_training - round(choices.get("holdout", 0.0) * description.num_training)
+    start = choices.get("weights", weights[0])
+    fine_tuned = start is not None
+    network = _choose_network(choices, description, machine, count, weights)
     if fine_tuned:
-        choose("weights", *weights)
-    choose("image_size", size, why)
-    choose("epochs", *_epochs(count, fine_tuned, machine))
-    counted = FINE_TUNED if values["network"] == OF_THE_WEIGHTS else values["network"]
-    choose("batch_size", *_batch_size(count, counted, size, machine))
-    _choose_optimizer(choose, values["batch_size"], fine_tuned)
-    _choose_appearance(choose, description, size)
-    choose("evaluation.every", max(1, values["epochs"] // 10), "about ten evaluations in a run")
-    choose("evaluation.batch_size", max(64, min(256, values["batch_size"] * 2)), "evaluation keeps no maps for gradients")
+        choose("weights", start, weights[1])
+    size = choose("image_size", *_size(description, machine, fine_tuned))
+    epochs = choose("epochs", *_epochs(count, fine_tuned, machine))
+    batch_size = choose("batch_size", *_batch_size(count, network, size, machine))
+    _choose_optimizer(choices, batch_size, fine_tuned)
+    _choose_transforms(choices, description, size)
+    choose("evaluation.every", max(1, epochs // 10), "about ten evaluations in a run")
+    choose("evaluation.batch_size", max(64, min(256, batch_size * 2)), "evaluation keeps no maps for gradients")
     low = machine.bf16 and (machine.device != "cpu" or fine_tuned)
     choose("precision", "bf16" if low else "fp32", _precision_reason(machine, low))
-    return Recipe().updated(**values), tuple(reasons)
+    return choices.recipe(Recipe(name=safe_name(description.name), data=description.data)), tuple(choices.reasons)
 
 
 def safe_name(name: str) -> str:
     """A name that can be one of a folder: runs/NAME-1."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "pictures"
-
-
-def shown(value: Any) -> str:
-    """A value as it is typed behind its option."""
-    if isinstance(value, tuple):
-        return " ".join(map(shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _size(description: DataDescription, machine: Machine, fine_tuned: bool) -> tuple[int, str]:
@@ -155,6 +126,21 @@ def _size(description: DataDescription, machine: Machine, fine_tuned: bool) -> t
         96,
         f"photographs (the shorter side is {description.short_side} pixels), seen small, so that a CPU learns from fresh weights in minutes",
     )
+
+
+def _choose_network(
+    choices: Choices, description: DataDescription, machine: Machine, count: int, weights: tuple[str | None, str]
+) -> str:
+    """Chooses the network; the name of one whose cost is known, to go on with."""
+    start = choices.get("weights", weights[0])
+    if start is None:
+        network, because = _network(description, machine, count, weights[1])
+    elif brings_network(str(start)):
+        network, because = OF_THE_WEIGHTS, "the weights bring it"
+    else:
+        network, because = FINE_TUNED, "the usual one"
+    chosen = str(choices.choose("network", network, because))
+    return FINE_TUNED if chosen == OF_THE_WEIGHTS else chosen
 
 
 def _network(description: DataDescription, machine: Machine, count: int, no_weights: str) -> tuple[str, str]:
@@ -207,27 +193,37 @@ def _training_bytes(network: str, size: int) -> int:
     return 2 * sum(activation_bytes(get_spec(network), size).values())
 
 
-def _choose_optimizer(choose: Any, batch_size: int, fine_tuned: bool) -> None:
-    rate = (0.01 if fine_tuned else 0.05) * (batch_size / 16) ** 0.5
-    choose("optimizer.learning_rate", round(rate, 4), f"{'small, for the weights are good already' if fine_tuned else 'for fresh weights'}; "
-           f"by the square root of the batch of {batch_size}")  # fmt: skip
-    choose("optimizer.weight_decay", 1e-4 if fine_tuned else 5e-4, "against learning by heart")
-    choose("schedule.kind", "cosine", "falls to nothing by the end, so that no milestones have to be known")
-    choose("schedule.warmup", 0.1, "the first tenth of the run rises to the full rate")
+RATES = {"sgd": (0.05, 0.01), "adam": (1e-3, 1e-4), "adamw": (1e-3, 1e-4), "lamb": (4e-3, 1e-3), "muon": (0.05, 0.01)}
+"""By optimizer: peak learning rates for fresh and for pretrained weights, at a batch of 16."""
+_DECAYS = {"adamw": 0.05, "lamb": 0.02, "muon": 0.01}
+"""Weight decay of the optimizers that decouple it from the gradient; the others get 5e-4, or 1e-4 for pretrained weights."""
+
+
+def _choose_optimizer(choices: Choices, batch_size: int, fine_tuned: bool) -> None:
+    choose, name = choices.choose, choices.get("optimizer.name", "sgd")
+    rate = RATES[name][fine_tuned] * (batch_size / 16) ** 0.5
+    what = "small, for the weights are good already" if fine_tuned else "for fresh weights"
+    choose("optimizer.learning_rate", float(f"{rate:.3g}"), f"{what}; by the square root of the batch of {batch_size}")
+    choose("optimizer.weight_decay", _DECAYS.get(name, 1e-4 if fine_tuned else 5e-4), "against overfitting")
+    kind = choose("schedule.kind", "cosine", "falls to nothing by the end, so that no milestones have to be known")
+    if kind != "constant":
+        choose("schedule.warmup", 0.3 if kind == "one-cycle" else 0.1, "the learning rate rises to its peak")
     choose("label_smoothing", 0.1, "against overconfidence")
     if fine_tuned:
         choose("fine_tuning.head_first", 0.1, "the fresh head learns alone at first, so that it spoils no weights")
 
 
-def _choose_appearance(choose: Any, description: DataDescription, size: int) -> None:
+def _choose_transforms(choices: Choices, description: DataDescription, size: int) -> None:
+    choose = choices.choose
     keeps, why = mirrored_keeps_class(description.classes)
     choose("augmentation.horizontal_flip", "random" if keeps else "off", why)
-    choose("augmentation.crop.kind", "area", "a part of each picture, resized")
-    choose("augmentation.crop.area", (0.35, 1.0), "at least a third of the picture, so that what it shows is in sight")
-    if size > 64:
-        choose("evaluation.resize", round(size / 0.875), "evaluation sees the middle, as ImageNet's networks do")
+    if choose("augmentation.crop.kind", "area", "a part of each image, resized") == "area":
+        choose("augmentation.crop.area", (0.35, 1.0), "at least a third of the image, so that what it shows is in sight")
+    seen = choices.get("evaluation.image_size") or size
+    if seen > 64:
+        choose("evaluation.resize", round(seen / 0.875), "evaluation sees the middle, as ImageNet's networks do")
     else:
-        choose("evaluation.resize", size, "evaluation sees the whole of a square picture")
+        choose("evaluation.resize", seen, "evaluation sees the whole of a square image")
 
 
 def _precision_reason(machine: Machine, low: bool) -> str:

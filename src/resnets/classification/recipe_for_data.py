@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from ..core.machine import free_memory, multiplies_bf16, usable_cores
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.machine import free_memory, usable_cores
+from ..core.precision import native_bf16
 from ..data.datasets.user_data import absolute, find_own, is_shards
 from ..data.doctor.probe import survey
-from .data_defaults import FINE_TUNED, WEIGHTS, DataDescription, Machine, Reason, recipe_for, wants_weights
+from ..training.choices import Reason
+from .data_defaults import FINE_TUNED, WEIGHTS, DataDescription, Machine, recipe_for, wants_weights
 from .recipe import Recipe
 
 
-def first_recipe(
-    data: str, *, device: str = "auto", network: str | None = None, weights: str | None = None
-) -> tuple[Recipe, tuple[Reason, ...]]:
-    """The recipe for a user's own pictures, and the reasons of what was chosen.
+def recipe_for_data(data: str, given: Mapping[str, Any] | None = None) -> tuple[Recipe, tuple[Reason, ...]]:
+    """The recipe for a user's own images, and the reasons of what was chosen.
 
     Args:
         data: a folder, a CSV, or shards.
-        device: as in a recipe.
-        network, weights: the user's, if they named some.
+        given: the user's own values by dotted name of the recipe's field; all that is chosen follows from them.
 
     Raises:
-        ValueError: there are no such pictures, or they are laid out wrongly.
+        ValueError: there are no such images, they are laid out wrongly, or the user's values do not fit.
         OSError: they cannot be read.
     """
+    given = {} if given is None else given
     description = describe_data(data)
-    if weights is not None:
-        start: tuple[str | None, str] = (weights, "you chose them")
-    elif network is not None:
-        start = (None, "you chose the network")
+    if given.get("weights") is not None:
+        start: tuple[str | None, str] = (given["weights"], "you chose them")
+    elif "weights" in given or "network" in given:
+        start = (None, "you chose the network" if "network" in given else "you chose none")
     elif wants_weights(description):
         start = reachable_weights()
     else:
-        start = (None, "the pictures are tiny")
-    return recipe_for(description, this_machine(device), start, network)
+        start = (None, "the images are tiny")
+    return recipe_for(description, this_machine(given.get("device", "auto")), start, given)
 
 
 def describe_data(data: str) -> DataDescription:
@@ -56,10 +59,8 @@ def this_machine(device: str) -> Machine:
 
     chosen = choose_device(device)
     if chosen.type == "cuda":
-        return Machine("cuda", usable_cores(), torch.cuda.mem_get_info(chosen)[0], torch.cuda.is_bf16_supported(False))
-    # mkldnn has a kernel of bfloat16 where the processor has instructions for it.
-    bf16 = torch._C._has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return Machine(chosen.type, usable_cores(), free_memory(), bf16 and multiplies_bf16())
+        return Machine("cuda", usable_cores(), torch.cuda.mem_get_info(chosen)[0], native_bf16("cuda"))
+    return Machine(chosen.type, usable_cores(), free_memory(), native_bf16(chosen.type))
 
 
 def reachable_weights() -> tuple[str | None, str]:

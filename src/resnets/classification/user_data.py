@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.reading import TABLE_LIMIT, read_file
 from ..data.datasets.folders import OwnPictures
 from ..data.datasets.holdout import hold_out, read_exclusions, read_split_file, split_file, without
 from ..data.datasets.imagenet import find_imagenet
@@ -82,7 +83,7 @@ def find_parts(recipe: Recipe, report: Callable[[str], None]) -> Parts:
         training, evaluation, came = read_split_file(begun / SPLIT, pictures)
         if came := came - len(unreadable.keys() & set(pictures.paths)):
             report(f"{came:,} pictures came into {own.root} since the run began; it goes on without them")
-        content = (begun / SPLIT).read_bytes()
+        content = read_file(begun / SPLIT, limit=TABLE_LIMIT)
     else:
         if len(pictures) <= _TRIED_FIRST:
             unreadable = _tried(pictures)

@@ -7,6 +7,9 @@ import os
 import sys
 from importlib import import_module
 
+from ..core.reading import ALLOW_OUTSIDE
+from ..core.text import harmless
+
 COMMANDS = {
     "train": "train a network on a data set, by recipe",
     "find": "a learning rate and a batch size that suit a recipe and this machine",
@@ -39,7 +42,8 @@ first steps:
   resnets predict MODEL PICTURE...      use it
   resnets describe resnet50             what a network is made of
 
-Every command takes --json (machine-readable lines on standard output) and --debug (tracebacks).
+Every command takes --json (machine-readable lines on standard output), --debug (tracebacks) and --allow-outside (data may name files
+that lie outside of its own folder).
 """
 
 
@@ -47,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0 done, 1 the job failed, 2 the request was wrong."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    if "--allow-outside" in arguments:
+        os.environ[ALLOW_OUTSIDE] = "1"  # for worker processes and ranks, too
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--allow-outside")]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_HELP.format(commands="\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())), end="")
         return 0
@@ -83,5 +89,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"resnets: {message}", file=sys.stderr)
+    print(f"resnets: {harmless(message)}", file=sys.stderr)
     return status

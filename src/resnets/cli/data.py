@@ -11,7 +11,7 @@ from ..data.datasets.catalogue import DATASETS
 from ..data.datasets.locate import locate
 from ..networks.zoo import explain
 from ..reports.tables import print_table, table
-from .options import messages, parse, print_json, results
+from .options import messages, parse, print_json, print_text, results
 
 _IMAGENET = "ImageNet (ILSVRC2012): photographs, in a folder of yours"
 
@@ -99,7 +99,7 @@ def _get(options: GetOptions) -> int:
     if options.json:
         print_json({"name": options.name, "path": str(path)})
     else:
-        print(path)
+        print_text(path)
     return 0
 
 
@@ -122,7 +122,7 @@ def _make(options: MakeOptions) -> int:
     if options.json:
         print_json({"name": NAME, "path": str(made.folder), "settings": settings.model_dump(), "num_objects": made.objects})
     else:
-        print(made.folder)
+        print_text(made.folder)
     return 0
 
 

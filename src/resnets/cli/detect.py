@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import tyro
 from ..detection.recipe import DetectionRecipe
 from ..detection.recipes import RECIPES
 from ..reports.tables import duration, percent, print_table, table
+from ..training.choices import Reason
 from .options import messages, parse, print_json, results
 from .run_command import RunCommand
 from .subcommands import dispatch
@@ -162,10 +164,10 @@ def _predict(arguments: list[str]) -> int:
     return show.all(predict_boxes(detector, pictures, min_score=options.score, precision=options.precision), said, drawn)
 
 
-def _own(data: str) -> tuple[DetectionRecipe, tuple[str, ...]]:
-    from ..detection.first_recipe import first_recipe
+def _own(data: str, given: Mapping[str, Any]) -> tuple[DetectionRecipe, tuple[Reason, ...]]:
+    from ..detection.recipe_for_data import recipe_for_data
 
-    return first_recipe(data)
+    return recipe_for_data(data, given)
 
 
 def _print_measures(summary: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..core.files import write_atomically
 from ..data.decoding.decode import Pixels
-from .options import messages, print_json
+from .options import messages, print_json, print_text
 
 
 class Predicted(Protocol):
@@ -47,7 +47,7 @@ class Drawings:
             if self.as_json:
                 print_json({**picture.as_json(), **({} if written is None else {"drawn": str(written)})})
             elif picture.error is None:
-                print(f"{picture.path}  {said(picture)}", flush=True)
+                print_text(f"{picture.path}  {said(picture)}")
             if picture.error is not None:
                 bad += 1
                 messages().print(f"skipped {picture.path}: {picture.error}", soft_wrap=True, markup=False)

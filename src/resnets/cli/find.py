@@ -10,7 +10,7 @@ from ..reports import plots
 from ..reports.tables import print_table, table
 from .options import messages, print_json, results
 from .run_command import take
-from .train import parse_recipe
+from .train import TRAIN
 
 if TYPE_CHECKING:
     from ..classification.batch_finder import BatchSearch, Trial
@@ -59,12 +59,13 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
 
 
 def _session(recipe: Recipe) -> ClassificationSession:
-    from ..classification.session import open_session
     from ..core.environment import keep_large_buffers
+    from ..training.session import open_session
 
     keep_large_buffers()
     console = messages()
-    return open_session(recipe, lambda message: console.print(message, soft_wrap=True, markup=False))
+    session: ClassificationSession = open_session(recipe, lambda message: console.print(message, soft_wrap=True, markup=False))
+    return session
 
 
 def _learning_rate(arguments: list[str], as_json: bool) -> None:
@@ -74,7 +75,7 @@ def _learning_rate(arguments: list[str], as_json: bool) -> None:
     file, arguments = take("--plot", arguments)
     plot = Path(file or "learning-rate.svg")
     plots.picture_format(plot)
-    recipe = parse_recipe(arguments, "find learning-rate", _HELP)
+    recipe = TRAIN.parse(arguments, "find learning-rate", _HELP)
     from ..classification.learning_rate_finder import range_test
 
     console = messages()
@@ -119,7 +120,7 @@ def _rule(found: RangeTest) -> str:
 def _batch_size(arguments: list[str], as_json: bool) -> None:
     share, arguments = _number("--share", arguments, 0.8)
     most, arguments = _number("--most", arguments, 8192, whole=True)
-    recipe = parse_recipe(arguments, "find batch-size", _HELP)
+    recipe = TRAIN.parse(arguments, "find batch-size", _HELP)
     from ..classification.batch_finder import find_batch_size
 
     console = messages()

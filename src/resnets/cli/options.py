@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import sys
 from collections.abc import Iterator
+from functools import reduce
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 
-from ..networks.zoo import explain
+from ..core.console import PlainConsole
+from ..core.text import harmless, to_json
 
 Options = TypeVar("Options")
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(kind: type[Options], arguments: list[str], command: str, description: str) -> Options:
@@ -37,20 +37,28 @@ def parse(kind: type[Options], arguments: list[str], command: str, description: 
     return options
 
 
-def parse_model(default: Model, arguments: list[str], command: str, description: str) -> Model:
-    """`default` with the options in `arguments`: every field is an option, `--optimizer.learning-rate` for a nested one.
+def given_fields(default: BaseModel, arguments: list[str], command: str, description: str) -> dict[str, Any]:
+    """The fields that `arguments` set, by dotted name: every field of `default` is an option, `--optimizer.learning-rate` for a nested one.
+
+    Values have their types, and are not checked any further: that is the model's work, once it is known what the others are.
 
     Raises:
-        ValueError: an unknown option (the message names the nearest), or a value that does not fit.
+        ValueError: an unknown option; the message names the nearest.
     """
     # tyro fills a plain twin of the model, so that values are checked once, by the model, in its own words.
     twin = _twin(default)
     options, unknown = tyro.cli(twin, args=arguments, prog=f"resnets {command}", description=description, return_unknown_args=True)
-    _refuse(unknown, list(_names(default)), command)
-    try:
-        return type(default).model_validate(dataclasses.asdict(options))
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
+    names = list(_names(default))
+    _refuse(unknown, names, command)
+    typed = {argument.partition("=")[0][2:].replace("-", "_") for argument in arguments if argument.startswith("--")}
+    values = {name: reduce(getattr, name.split("."), options) for name in names}
+    return {name: value for name, value in values.items() if not typed.isdisjoint((name, _negated(name)))}
+
+
+def _negated(name: str) -> str:
+    """The name of the option that switches a field off: evaluation.flips -> evaluation.no_flips."""
+    path, dot, field = name.rpartition(".")
+    return f"{path}{dot}no_{field}"
 
 
 def _twin(values: BaseModel) -> type[Any]:
@@ -91,15 +99,20 @@ def _refuse(unknown: list[str], names: list[str], command: str) -> None:
 
 def messages() -> Console:
     """The console for progress and messages: standard error."""
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True)
 
 
 def results() -> Console:
     """The console for results: standard output."""
-    return Console(highlight=False)
+    return PlainConsole()
 
 
 def print_json(value: dict[str, Any]) -> None:
     """One object as one line on standard output, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def print_text(text: object) -> None:
+    """A line for people or for a pipe on standard output, at once; control characters in it are shown as escapes."""
+    print(harmless(str(text)), flush=True)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..deployment.graph.names import EngineName, is_exported
 from ..reports.tables import duration
-from .options import messages, parse, print_json, results
+from .options import messages, parse, print_json, print_text, results
 
 if TYPE_CHECKING:
     from ..deployment.engines.engine import Engine
@@ -135,7 +135,7 @@ def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int
         if options.json:
             print_json(prediction.as_json())
         elif prediction.error is None:
-            print(f"{prediction.path}  " + "  ".join(f"{label} {100 * share:.1f}%" for label, share in prediction.top), flush=True)
+            print_text(f"{prediction.path}  " + "  ".join(f"{label} {100 * share:.1f}%" for label, share in prediction.top))
         if prediction.error is not None:
             bad += 1
             _say(f"skipped {prediction.path}: {prediction.error}")

@@ -11,9 +11,10 @@ from typing import Any, Generic
 from ..core.environment import keep_large_buffers
 from ..data.datasets.user_data import is_path
 from ..training.base_recipe import AnyRecipe, read_run_recipe
+from ..training.choices import Reason
 from . import processes
 from . import resume as resume_checks
-from .options import messages, parse_model, print_json
+from .options import given_fields, messages, print_json
 from .progress import TrainingProgress
 
 
@@ -28,11 +29,11 @@ class RunCommand(Generic[AnyRecipe]):
     """For its help; may hold {names} of recipes."""
     print_results: Callable[[Any], None]
     """Prints a finished `training.run.Run` for people."""
-    own: Callable[[str], tuple[AnyRecipe, tuple[str, ...]]] | None = None
-    """Chooses a recipe for a user's own folder, with a line for each choice."""
+    own: Callable[[str, Mapping[str, Any]], tuple[AnyRecipe, tuple[Reason, ...]]]
+    """Chooses a recipe for a user's own data, given the user's options, with the reason of each choice."""
 
-    def run(self, arguments: list[str], parse: Callable[[list[str]], AnyRecipe] | None = None) -> int:
-        """Carries out the command; `parse` makes the recipe of its arguments where that is not `starting_recipe` alone."""
+    def run(self, arguments: list[str]) -> int:
+        """Carries out the command."""
         everything = arguments
         as_json = "--json" in arguments
         arguments = [argument for argument in arguments if argument != "--json"]
@@ -55,7 +56,7 @@ class RunCommand(Generic[AnyRecipe]):
                     f"but got {options}"
                 )
         else:
-            recipe = (parse or self.parse)(arguments)
+            recipe = self.parse(arguments)
         if number > 1:
             return processes.carry_out([*self.kind.command.split(), *take("--processes", everything)[1]], number)
         keep_large_buffers()
@@ -72,19 +73,31 @@ class RunCommand(Generic[AnyRecipe]):
             self.print_results(done)
         return 0
 
-    def parse(self, arguments: list[str]) -> AnyRecipe:
+    def parse(self, arguments: list[str], command: str | None = None, description: str | None = None) -> AnyRecipe:
         """The recipe that the arguments name and change.
+
+        Args:
+            arguments: a name, a folder or --recipe FILE, and options.
+            command, description: of another command that takes the same arguments.
 
         Raises:
             ValueError: they name none, or an option that does not exist or fit.
         """
+        command = command or self.kind.command
+        description = (description or self.description).format(names=", ".join(self.recipes))
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in self.recipes and is_path(arguments[0]):
+            given = given_fields(self.kind(), arguments[1:], command, description)
+            recipe, reasons = self.own(arguments[0], given)
+            console = messages()
+            console.print("chosen for these images and this machine; each is an option:")
+            for reason in reasons:
+                option = f"--{reason.option} {reason.value}"
+                console.print(f"  {option:<40} {reason.because}", soft_wrap=True, markup=False)
+            return recipe
         start, arguments = self.starting_recipe(arguments)
-        return parse_model(start, arguments, self.kind.command, self.described)
-
-    @property
-    def described(self) -> str:
-        """The help's text."""
-        return self.description.format(names=", ".join(self.recipes))
+        return start.updated(
+            **{name.replace(".", "__"): value for name, value in given_fields(start, arguments, command, description).items()}
+        )
 
     def starting_recipe(self, arguments: list[str]) -> tuple[AnyRecipe, list[str]]:
         """The recipe that the options change, a named one or one from a file, and the other arguments."""
@@ -93,27 +106,16 @@ class RunCommand(Generic[AnyRecipe]):
             # A repeated run gets a directory of its own.
             return read_run_recipe(Path(file), self.kind).updated(output=None), arguments
         if arguments and not arguments[0].startswith("-"):
-            return self.named(arguments[0]), arguments[1:]
+            from ..classification.recipes import nearest
+
+            if arguments[0] not in self.recipes:
+                raise ValueError(nearest(arguments[0], self.recipes))
+            return self.recipes[arguments[0]], arguments[1:]
         if "-h" in arguments or "--help" in arguments:
             return self.kind(), arguments
         raise ValueError(
             f"name what to train: resnets {self.kind.command} {' | '.join(self.recipes)}, or a FOLDER, or --recipe FILE, or --resume RUN"
         )
-
-    def named(self, name: str) -> AnyRecipe:
-        """The recipe of that name, or the one for a user's own folder."""
-        from ..classification.recipes import nearest
-
-        if name not in self.recipes and is_path(name) and self.own is not None:
-            chosen, lines = self.own(name)
-            console = messages()
-            console.print("chosen for your own pictures; each is an option:")
-            for line in lines:
-                console.print(f"  {line}", soft_wrap=True, markup=False)
-            return chosen
-        if name not in self.recipes:
-            raise ValueError(nearest(name, self.recipes))
-        return self.recipes[name]
 
 
 def speaks() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ import tyro
 from ..reports.tables import duration, percent, print_table, table
 from ..segmentation.recipe import SegmentationRecipe
 from ..segmentation.recipes import RECIPES
+from ..training.choices import Reason
 from .options import messages, parse, print_json, results
 from .run_command import RunCommand
 from .subcommands import dispatch
@@ -171,10 +173,10 @@ def _predict(arguments: list[str]) -> int:
     return Drawings(options.output, pictures, as_json=options.json).all(predicted(), said, drawn)
 
 
-def _own(data: str) -> tuple[SegmentationRecipe, tuple[str, ...]]:
-    from ..segmentation.first_recipe import first_recipe
+def _own(data: str, given: Mapping[str, Any]) -> tuple[SegmentationRecipe, tuple[Reason, ...]]:
+    from ..segmentation.recipe_for_data import recipe_for_data
 
-    return first_recipe(data)
+    return recipe_for_data(data, given)
 
 
 def _print_measures(summary: dict[str, Any]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..classification.data_defaults import shown
 from ..classification.recipe import Recipe
 from ..classification.recipes import RECIPES
-from ..data.datasets.user_data import is_path
 from ..reports.tables import confusion_rows, duration, percent, print_table, table
-from .options import messages, parse_model, results
-from .run_command import RunCommand, take
+from ..training.choices import Reason
+from .options import results
+from .run_command import RunCommand
 
 _DESCRIPTION = """\
 Train a network. RECIPE is one of {names}; every field of it is an option below.
@@ -30,49 +30,13 @@ Train a network. RECIPE is one of {names}; every field of it is an option below.
 
 def run(arguments: list[str]) -> int:
     """Carries out the command."""
-    return TRAIN.run(arguments, lambda rest: parse_recipe(rest, "train", _DESCRIPTION))
+    return TRAIN.run(arguments)
 
 
-def parse_recipe(arguments: list[str], command: str, description: str) -> Recipe:
-    """The recipe that the arguments of a command name and change; `description` may hold {names} of recipes.
+def _own(data: str, given: Mapping[str, Any]) -> tuple[Recipe, tuple[Reason, ...]]:
+    from ..classification.recipe_for_data import recipe_for_data
 
-    Raises:
-        ValueError: they name none, or an option that does not exist or fit.
-    """
-    description = description.format(names=", ".join(RECIPES))
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in RECIPES and is_path(arguments[0]):
-        return _own_recipe(arguments, command, description)
-    start, arguments = TRAIN.starting_recipe(arguments)
-    weights, arguments = take("--weights", arguments)
-    if weights is not None:
-        start = start.updated(weights=weights)  # which bring their network, unless --network follows
-    return parse_model(start, arguments, command, description)
-
-
-def _own_recipe(arguments: list[str], command: str, description: str) -> Recipe:
-    """The recipe for a user's own pictures, which a folder or file in the place of a recipe's name means; says what was chosen."""
-    from ..classification.recipe_for_data import first_recipe
-
-    data, arguments = arguments[0], arguments[1:]
-    weights, arguments = take("--weights", arguments)
-    network, _ = take("--network", arguments)
-    device, _ = take("--device", arguments)
-    chosen, reasons = first_recipe(data, device=device or "auto", network=network, weights=weights)
-    recipe = parse_model(chosen, arguments, command, description)
-    console = messages()
-    console.print("chosen for these pictures and this machine; each is an option:")
-    for reason in reasons:
-        before, now = (_value(of, reason.option) for of in (chosen, recipe))
-        because = reason.because if before == now else f"you chose it, in place of {reason.value}"
-        console.print(f"  {f'--{reason.option} {shown(now)}':<40} {because}", soft_wrap=True, markup=False)
-    return recipe
-
-
-def _value(recipe: Recipe, option: str) -> Any:
-    value: Any = recipe
-    for part in option.replace("-", "_").split("."):
-        value = getattr(value, part)
-    return value
+    return recipe_for_data(data, given)
 
 
 def _print_results(done: Any) -> None:
@@ -93,4 +57,4 @@ def _print_results(done: Any) -> None:
     console.print(f"use it          resnets predict {done.model_path} PICTURE...", soft_wrap=True)
 
 
-TRAIN = RunCommand(Recipe, RECIPES, _DESCRIPTION, _print_results)
+TRAIN = RunCommand(Recipe, RECIPES, _DESCRIPTION, _print_results, _own)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy
 
+from .reading import TABLE_LIMIT, read_file
+
 _KINDS = {
     f"{kind}{size}" for kind, sizes in {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}.items() for size in sizes
 }
@@ -148,7 +150,7 @@ def read_array_pickle(path: Path) -> Any:
         ValueError: the pickle asks for anything else (the message names it), or is damaged.
         OSError: no such file.
     """
-    return unpickle_arrays(path.read_bytes(), str(path))
+    return unpickle_arrays(read_file(path, limit=TABLE_LIMIT), str(path))
 
 
 def unpickle_arrays(content: bytes, name: str) -> Any:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..core.reading import read_file
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -69,7 +71,7 @@ class PictureFiles:
         Raises:
             OSError: it cannot be read.
         """
-        return (self.root / self.paths[index]).read_bytes()
+        return read_file(self.root / self.paths[index], inside=self.root)
 
     def name_of(self, index: int) -> str:
         """Its path below the root."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..core.reading import read_file
 from ..data.decoding.decode import EncodedPicture, Pixels
 from ..data.errors import Unreadable
 from .detector import Detector
@@ -65,7 +66,7 @@ def predict_boxes(
     detector.eval()
     for path in paths:
         try:
-            pixels = EncodedPicture(path.read_bytes(), 1 if len(detector.spec.image_mean) == 1 else 3).pixels()
+            pixels = EncodedPicture(read_file(path), 1 if len(detector.spec.image_mean) == 1 else 3).pixels()
         except (OSError, Unreadable) as error:
             reason = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
             yield DetectedPicture(path, error=reason)

@@ -45,8 +45,8 @@ class DetectionRecipe(RunRecipe):
     """Largest norm of the whole gradient."""
     evaluation: Evaluating = Evaluating(every=0, batch_size=2)
     """When the detector is evaluated."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16 autocast (weights, norms' statistics and the losses stay fp32)."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """fp32, bf16 autocast (weights, norms' statistics and the losses stay fp32), or auto: bf16 where the device multiplies it itself."""
     examples: Positive = 12
     """Pictures with boxes on the report's page."""
 

@@ -29,7 +29,7 @@ FASHION_SCENES_C4 = DetectionRecipe(
     optimizer=Optimizer(name="muon", learning_rate=0.05, sgd_learning_rate=0.05, weight_decay=1e-3),
     schedule=Schedule(kind="linear", warmup=0.02),
     evaluation=Evaluating(every=2, batch_size=8),
-    precision="bf16",
+    precision="auto",
 )
 
 # Source:    He 2015, Appendix A and Table 7 (VOC 07+12, ResNet-101: mAP 76.4 % on the test of 2007); Ren 2015 §3.3: 80k steps of one

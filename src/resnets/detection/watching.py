@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import PIL.Image
 from torch import Tensor
 
 from ..data.annotations.objects import AnnotatedPictures
+from ..data.decoding.formats import open_image
 from ..reports.drawn_objects import draw_boxes
 from ..reports.scene_report import Example
 
@@ -38,7 +37,7 @@ class DetectionWatcher:
 
 
 def _drawn(pictures: AnnotatedPictures, place: int, output: dict[str, Tensor], classes: tuple[str, ...]) -> tuple[Any, Any]:
-    image = PIL.Image.open(io.BytesIO(pictures.read(place))).convert("RGB")
+    image = open_image(pictures.read(place)).convert("RGB")
     objects, sure = pictures.objects(place), output["scores"] > SURE
     labels = [int(label) - 1 for label in output["labels"][sure]]
     return (

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..core.console import PlainConsole
+
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A table; columns of numbers are aligned right, the others left. Cells are shown as they are, never as markup."""
@@ -26,7 +28,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 def print_table(console: Console, built: Table) -> None:
     """Prints at the terminal's width; into a file or a pipe as wide as the table needs."""
     if not console.is_terminal:
-        console = Console(file=console.file, width=1000, highlight=False)
+        console = PlainConsole(file=console.file, width=1000)
     console.print(built)
 
 

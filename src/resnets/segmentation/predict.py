@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.files import write_atomically
+from ..core.reading import read_file
 from ..data.annotated.mask_crop import at_shorter_side
 from ..data.annotated.mask_rows import resized_pixels
 from ..data.annotations.masks import encoded_mask
@@ -63,7 +64,7 @@ def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp
     segmenter.eval()
     for path in paths:
         try:
-            pixels = EncodedPicture(path.read_bytes(), preprocessing.channels).pixels()
+            pixels = EncodedPicture(read_file(path), preprocessing.channels).pixels()
         except (OSError, Unreadable) as error:
             reason = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
             yield SegmentedPicture(path, error=reason)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..classification.recipe import Recipe
 from ..core.files import write_atomically
+from ..core.precision import resolved_precision
 from ..inspection.zoo_costs import count, zoo_cost
 from ..networks.zoo import get_spec
 from .tasks import Task
@@ -95,6 +96,7 @@ def measure_step(recipe: Recipe) -> float:
         images = torch.randn(recipe.batch_size, channels, size, size, device=device)
     if recipe.channels_last:
         network, images = network.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+    precision, _ = resolved_precision(recipe.precision, device.type)
     labels = torch.arange(recipe.batch_size, device=device) % classes
     optimizer = build_optimizer(recipe.optimizer, network.train())
     times: list[float] = []
@@ -103,7 +105,7 @@ def measure_step(recipe: Recipe) -> float:
     begun = time.perf_counter()
     while len(times) < 3 or (len(times) < MOST_STEPS + 2 and time.perf_counter() - begun < SECONDS):
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = network(images)
         optimizer.zero_grad(set_to_none=True)
         functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]

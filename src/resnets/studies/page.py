@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.files import write_atomically
+from ..core.text import to_json
 from ..reports.tables import duration
 from . import figures
 from .metrics import METRICS
@@ -23,7 +23,7 @@ def write_study(record: Record, output: Path) -> Path:
     """
     output.mkdir(parents=True, exist_ok=True)
     drawn = figures.draw(record)
-    write_atomically(output / "record.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(output / "record.json", to_json(record, indent=1, ensure_ascii=False) + "\n")
     for name, _, svg in drawn:
         write_atomically(output / f"{name}.svg", svg)
     page = output / "index.html"

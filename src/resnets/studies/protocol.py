@@ -18,6 +18,7 @@ import yaml
 
 from ..core.claims import LOCK, hold
 from ..core.files import write_atomically
+from ..core.text import to_json
 from ..data.sources.request import cache_directory
 from .budget import Plan
 from .experiment import Study
@@ -86,7 +87,7 @@ def carry_out(study: Study, plan: Plan, runs: Path, listen: Listener = lambda _e
                     raise Interrupted(
                         f"{str(stop).partition(';')[0]} of {task.arm}; {done}, and the same command goes on"
                     ) from None
-                write_atomically(folder / "result.json", json.dumps(result) + "\n")
+                write_atomically(folder / "result.json", to_json(result) + "\n")
         results[task.arm, task.measurement, task.seed] = result
         if weights[task.key]:
             spent, made, left = spent + time.perf_counter() - started, made + weights[task.key], left - weights[task.key]

@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from ..core.reading import SETTINGS_LIMIT, read_file
+from ..core.yaml_file import parse_yaml
 from ..networks.zoo import explain
 from .settings import Averaging, Count, Distributed, Evaluating, Optimizer, Positive, Schedule, Settings, Share
 
@@ -54,8 +56,9 @@ class RunRecipe(Settings):
     """Moving average of the weights."""
     evaluation: Evaluating = Evaluating()
     """When and how the network is evaluated."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """fp32, or bf16 autocast (weights, norms' statistics and the loss stay fp32)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto (bf16 where the device multiplies it itself, else fp32), fp32, or bf16 autocast (weights, norms' statistics and the loss stay
+    fp32). A run stores what auto became."""
     channels_last: bool = True
     """NHWC memory layout."""
     device: str = "auto"
@@ -133,15 +136,15 @@ def read_run_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
         OSError: no such file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, limit=SETTINGS_LIMIT).decode("utf-8")
         command = text.partition("\n")[0].removeprefix(_HEADER) if text.startswith(_HEADER) else kind.command
         if command != kind.command:
             raise ValueError(f"it was written for `resnets {command}`; use that command")
-        values = yaml.safe_load(text)
+        values = parse_yaml(text)
         if not isinstance(values, dict):
             raise ValueError("it holds no mapping of fields to values")
         return kind.model_validate(values)
     except ValidationError as error:
         raise ValueError(f"{path} is not a recipe: {explain(error)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path} is not a recipe of `resnets {kind.command}`: {' '.join(str(error).split())}") from None

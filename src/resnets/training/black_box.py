@@ -8,7 +8,6 @@ Legend: b rows of the batch that this process makes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from ..core.files import write_atomically
+from ..core.text import to_json
 from .checkpoint import Position, load_checkpoint, save_checkpoint
 from .optim.schedules import learning_rate_factor
 from .session import Session
@@ -98,7 +98,7 @@ def write_black_box(folder: Path, session: Session, found: BlackBox) -> None:
     """Writes black-box.json, and black-box.pt: the state from which the step can be replayed."""
     save_checkpoint(folder / STATE, session, Position(step=found.step - 1))
     story = {"summary": found.summary, "replay": f"resnets {session.recipe.command} --resume {folder} --replay", **asdict(found)}
-    write_atomically(folder / STORY, json.dumps(story, indent=2) + "\n")
+    write_atomically(folder / STORY, to_json(story, indent=2) + "\n")
 
 
 def replay(folder: Path, session: Session) -> BlackBox:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.claims import LOCK, hold, new_folder
 from ..core.files import write_atomically
+from ..core.text import to_json
 from .base_recipe import AnyRecipe, RunRecipe, read_run_recipe
 
 
@@ -95,7 +96,7 @@ class RunDirectory:
     def rewind(self, step: int) -> None:
         """Forgets the lines behind `step`, which a resumed run writes again."""
         kept = [event for event in self.events() if event["step"] <= step and event["event"] != "done"]
-        write_atomically(self.metrics, "".join(json.dumps(event) + "\n" for event in kept))
+        write_atomically(self.metrics, "".join(to_json(event) + "\n" for event in kept))
 
     def log(self, event: dict[str, Any]) -> None:
         """Appends one line, behind those that could not be written before.
@@ -103,7 +104,7 @@ class RunDirectory:
         Raises:
             OSError: it cannot be written; it is kept, and the file is as it was.
         """
-        self._waiting.append(json.dumps(event) + "\n")
+        self._waiting.append(to_json(event) + "\n")
         self.write_log()
 
     def write_log(self) -> None:

@@ -17,9 +17,10 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from ..core.precision import resolved_precision, warned_precision
 from ..data.sampling.draws import Draws, seed_for
 from ..data.sampling.order import EpochOrder
-from .base_recipe import RunRecipe
+from .base_recipe import AnyRecipe, RunRecipe
 from .distributed import ALONE, World
 from .engine.averaging import ExponentialAverage
 from .engine.objective import Inputs
@@ -188,7 +189,21 @@ class Session:
 
 def open_session(recipe: RunRecipe, report: Callable[[str], None], world: World = ALONE) -> Any:
     """The session of any recipe, made by the module that it names; raises as that does."""
-    return import_module(recipe.opener).open_session(recipe, report, world)
+    computed, notes = with_precision(recipe, choose_device(recipe.device, world.local_rank).type)
+    session = import_module(recipe.opener).open_session(computed, report, world)
+    for note in notes:  # last: a request that fails gets its one sentence and nothing else
+        report(note)
+    return session
+
+
+def with_precision(recipe: AnyRecipe, device: str) -> tuple[AnyRecipe, tuple[str, ...]]:
+    """The recipe with the precisions that "auto" stands for on a kind of device, so that a run stores what it computed in; and what is to
+    be said of it, a line each."""
+    precision, reason = resolved_precision(recipe.precision, device)
+    warning = warned_precision(recipe.precision, device)
+    notes = (f"precision: {precision} ({reason})",) if recipe.precision == "auto" else (warning,) if warning else ()
+    evaluation = resolved_precision(recipe.evaluation.precision, device)[0]
+    return recipe.updated(precision=precision, evaluation__precision=evaluation), notes
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:

@@ -135,8 +135,8 @@ class Evaluating(Settings):
 
     every: Count = 1
     """Epochs between evaluations; 0 for only once, at the end."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the evaluated network."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Precision of the evaluated network; auto as in training."""
     batch_size: Positive = 500
     """Pictures a batch."""
 

@@ -99,10 +99,11 @@ def fetched(url: str) -> Path:
 
 def _copied(answer: Any, file: BinaryIO, name: str, size: int) -> str:
     """Copies an answer into a file with a progress bar (a line where standard error is no terminal); its SHA-256."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True, highlight=False)
+    from ..core.console import PlainConsole
+
+    console = PlainConsole(stderr=True)
     if not sys.stderr.isatty():
         console.print(f"fetching {name}" + (f" ({size / 1e6:.1f} MB)" if size else ""), soft_wrap=True)
     digest = hashlib.sha256()

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..core.files import write_atomically
+from ..core.text import to_json
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
 
@@ -69,10 +70,10 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
             "format": FORMAT,
             "kind": self.name,
             "spec": description.spec.model_dump_json(),
-            "classes": json.dumps(description.classes),
+            "classes": to_json(description.classes),
             "preprocessing": description.preprocessing.model_dump_json(),
-            "metrics": json.dumps(description.metrics),
-            "provenance": json.dumps(description.provenance),
+            "metrics": to_json(description.metrics),
+            "provenance": to_json(description.provenance),
         }
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         write_atomically(path, save(state, metadata=header))

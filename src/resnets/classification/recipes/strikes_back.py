@@ -51,7 +51,6 @@ A2 = Recipe(
     ),
     loss=Loss(name="binary-cross-entropy", threshold=0.2),
     evaluation=Evaluation(resize=235, interpolation="bicubic"),  # 224 / 0.95, cut to whole pixels
-    precision="bf16",
 )
 
 # The longest: weaker decay, more mixup, smoothed labels (which a threshold of 0.2 makes whole again, as in timm).

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.reading import TABLE_LIMIT, read_file
 from ..datasets.folders import SPLIT_FOLDERS
 from ..errors import DataError
 from .objects import IGNORED, AnnotatedFiles, Objects, ObjectTable
@@ -159,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path, limit=TABLE_LIMIT))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError too
         raise DataError(f"{path} is no JSON file: {error}; get a fresh copy") from error
     kinds = ("images", "annotations", "categories")

@@ -15,6 +15,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ..decoding.decode import MAX_PIXELS
+from ..decoding.formats import open_image
 from ..errors import DataError
 
 
@@ -53,7 +54,7 @@ def decoded_mask(content: bytes, name: str) -> NDArray[np.uint8]:
         DataError: it is damaged, too large, or of other colours; the message names it.
     """
     try:
-        with PIL.Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{name} has {image.width * image.height:,} pixels, more than {MAX_PIXELS:,}")
             if image.mode in ("P", "L", "1"):

@@ -15,6 +15,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.reading import read_file
+
 IGNORED = 255
 """What a mask holds where no class is right or wrong (VOC's "void")."""
 
@@ -170,7 +172,7 @@ class AnnotatedFiles:
         Raises:
             OSError: it cannot be read.
         """
-        return (self.root / self.paths[index]).read_bytes()
+        return read_file(self.root / self.paths[index], inside=self.root)
 
     def name_of(self, index: int) -> str:
         """Its path below the root."""

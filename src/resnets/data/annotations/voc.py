@@ -23,6 +23,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.reading import SETTINGS_LIMIT, read_file
 from ..datasets.folders import is_picture
 from ..errors import DataError
 from .masks import decoded_mask
@@ -89,7 +90,7 @@ class VocPictures(AnnotatedFiles):
         path = self._mask_file(index)
         if not path.exists():
             raise DataError(f"{self.name} {self.split} has no mask {path}; open the pictures that have one with masks=True")
-        mask = decoded_mask(path.read_bytes(), str(path))
+        mask = decoded_mask(read_file(path), str(path))
         most = int(mask[mask != 255].max(initial=0))
         if most > len(self.classes):
             raise DataError(f"the mask {path} has class {most}, and there are {len(self.classes)}; correct it or name the classes")
@@ -200,7 +201,7 @@ def read_annotation(path: Path) -> VocAnnotation:
         OSError: it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, limit=SETTINGS_LIMIT)
     except FileNotFoundError as error:
         raise DataError(f"there is no annotation {path}; write one, without objects if the picture has none") from error
     return parse_annotation(content, str(path))
@@ -291,7 +292,7 @@ def _size_of_file(path: Path) -> tuple[int, int]:
     from ..errors import Unreadable
 
     try:
-        picture = EncodedPicture(path.read_bytes(), 3)
+        picture = EncodedPicture(read_file(path), 3)
     except Unreadable as error:
         raise DataError(f"{path} {error}, and its annotation does not state its size; repair or remove it") from error
     return picture.height, picture.width

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.reading import open_regular
 from ...core.safe_pickle import unpickle_arrays
 from ..errors import DataError, NotThere
 
@@ -113,7 +114,7 @@ def verify_archive(path: Path, archive: CifarArchive) -> None:
     """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             while block := stream.read(1 << 20):
                 md5.update(block)
                 sha256.update(block)

@@ -10,6 +10,7 @@ import csv
 import io
 from pathlib import Path
 
+from ...core.reading import TABLE_LIMIT, read_file
 from ..errors import DataError
 from ..image_source import PictureFiles
 from .folders import SPLIT_FOLDERS, OwnPictures, listed
@@ -64,9 +65,10 @@ def _rows(file: Path) -> list[tuple[str, str, str]]:
     """Path, label and split ("all" where the table has no such column) of each line."""
     try:
         # Spreadsheets begin their UTF-8 files with a byte-order mark, which would be taken for a part of the first column's name.
-        text = file.read_bytes().decode("utf-8-sig", errors="strict")
+        content = read_file(file, limit=TABLE_LIMIT)
+        text = content.decode("utf-8-sig", errors="strict")
     except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{file}, line {line}: not UTF-8; save the file as CSV UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     rows: list[tuple[str, str, str]] = []

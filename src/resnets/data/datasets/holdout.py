@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.reading import TABLE_LIMIT, read_file
 from ..errors import DataError
 from ..image_source import PictureFiles
 from .folders import listed
@@ -82,7 +83,7 @@ def read_split_file(file: Path, pictures: PictureFiles) -> tuple[PictureFiles, P
     """
     import numpy as np
 
-    rows = list(csv.reader(io.StringIO(file.read_bytes().decode("utf-8", _LOSSLESS), newline="")))
+    rows = list(csv.reader(io.StringIO(read_file(file, limit=TABLE_LIMIT).decode("utf-8", _LOSSLESS), newline="")))
     if not rows or tuple(rows[0]) != _HEADER or any(len(row) != 3 or row[2] not in ("train", "val") for row in rows[1:]):
         raise DataError(f"{file} is damaged: it is no table of path, label and split")
     label_of = {name: number for number, name in enumerate(pictures.classes)}
@@ -103,7 +104,7 @@ def read_exclusions(file: Path) -> frozenset[str]:
     Raises:
         OSError: the file cannot be read.
     """
-    text = file.read_bytes().decode("utf-8", _LOSSLESS).removeprefix("\ufeff")
+    text = read_file(file, limit=TABLE_LIMIT).decode("utf-8", _LOSSLESS).removeprefix("\ufeff")
     rows = list(csv.reader(io.StringIO(text, newline="")))
     header = [name.strip().lower() for name in rows[0]] if rows else []
     column = next((header.index(name) for name in ("name", "path") if name in header), None)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.reading import read_file
 from ..errors import DataError
 
 _MATRIX, _PACKED = 14, 15
@@ -36,7 +37,7 @@ def read_structs(path: Path, name: str) -> list[dict[str, Any]]:
         DataError: the file is no such file, is damaged, or has no such array.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
+    content = read_file(path)
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
         raise DataError(f"{path} is no MATLAB file of level 5; get a fresh copy of the file")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.reading import read_file
 from ..errors import DataError
 from ..sources.request import offline_reason
 from .folders import SPLIT_FOLDERS, listed
@@ -62,6 +64,8 @@ class Shards:
     """Whether this is the part held out or the rest."""
     files: tuple[str, ...] = ()
     """Its files; none of what lies on the hub."""
+    folder: str | None = None
+    """Where local shards lie, below which the files that they name must lie too; None for the hub."""
 
     def rows(self, epoch: int | None = None, seed: int = 0) -> Iterator[Row]:
         """The pictures in the order of an epoch, or as they lie in the shards.
@@ -86,7 +90,11 @@ class Shards:
         content = picture.get("bytes") if isinstance(picture, dict) else picture
         path = picture.get("path") if isinstance(picture, dict) else None
         if content is None and path:
-            content = Path(path).read_bytes()
+            if self.folder is None:
+                raise DataError(
+                    f"{self.name} ({self.split}) names a file in the place of an image, which a data set on the hub may not"
+                )
+            content = read_file(os.path.join(self.folder, path), inside=self.folder)
         name = str(entry.get("__key__") or path or f"row {number:,}")
         if not isinstance(content, bytes) or label is None:
             raise DataError(f"{self.name} ({self.split}): {name} has no {'label' if isinstance(content, bytes) else 'picture'}")
@@ -145,18 +153,20 @@ def find_shards(data: str) -> dict[str, Shards]:
     if data.startswith(HUB_PREFIX):
         owner_name, configuration = _hub_name(data)
         name = owner_name.rpartition("/")[2]
-        loaded = _from_hub(datasets, owner_name, configuration)
+        loaded, folder = _from_hub(datasets, owner_name, configuration), None
     else:
         name, files = _files(data)
         kinds = {Path(file).suffix.lower() for paths in files.values() for file in paths}
         if len(kinds) > 1:
             raise DataError(f"{data} has shards of two kinds, {' and '.join(sorted(kinds))}; name those of one with a pattern")
         loaded = datasets.load_dataset(_BUILDERS[kinds.pop()], data_files=files, streaming=True)
+        folder = str(Path(next(iter(files.values()))[0]).parent)
     found: dict[str, Shards] = {}
     for split, stream in loaded.items():
         known = next((ours for ours, names in SPLIT_FOLDERS.items() if split.lower() in names), None)
         if known is not None and known not in found:
-            found[known] = replace(_shards(datasets, name, known, stream), files=tuple(files.get(split, ())))
+            files_of_split = tuple(files.get(split, ()))
+            found[known] = replace(_shards(datasets, name, known, stream), folder=folder, files=files_of_split)
     if "train" not in found:
         raise DataError(f"{data} has no training pictures; its splits are {', '.join(loaded)}")
     return found

@@ -9,13 +9,13 @@ A JPEG can be decoded to 1/2, 1/4 or 1/8 of its size for less work: of each bloc
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Unreadable
+from .formats import open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -172,7 +172,7 @@ def _opened(data: bytes) -> Image:
     import PIL.Image
 
     try:
-        return PIL.Image.open(io.BytesIO(data))
+        return open_image(data)
     except PIL.UnidentifiedImageError as error:
         raise Unreadable("is no picture in a known format") from error
     except Exception as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.reading import read_file
 from ..annotations import coco, voc
 from ..annotations.training_boxes import SLACK
 from ..decoding.decode import EncodedPicture
@@ -117,7 +118,7 @@ def _counts(classes: Sequence[str], entries: Sequence[StatedPicture]) -> tuple[i
 def _size_of(path: Path) -> tuple[Size, bool] | None:
     """H and W of a file, and whether EXIF data turns it by a right angle; None where that cannot be told, which others report."""
     try:
-        picture = EncodedPicture(path.read_bytes(), 3)
+        picture = EncodedPicture(read_file(path), 3)
     except (OSError, Unreadable):
         return None
     return (picture.height, picture.width), picture.lies

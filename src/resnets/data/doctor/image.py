@@ -17,6 +17,7 @@ import PIL.Image
 from PIL import ImageFile, ImageOps
 
 from ..decoding.decode import MAX_PIXELS, EncodedPicture
+from ..decoding.formats import open_image
 from ..errors import Unreadable
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _header(content: bytes, name: str) -> tuple[tuple[str, str] | None, list[tup
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(content)) as image:
+            with open_image(content) as image:
                 if image.width * image.height > MAX_PIXELS:
                     return _too_large(image.width * image.height, content), []
                 return None, _remarks(image, content, name)
@@ -191,7 +192,7 @@ def thumbnail(content: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(content)) as image:
+            with open_image(content) as image:
                 image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
                 return _small(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception:  # a picture of a broken picture is a courtesy, and the page says where there is none

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..decoding.formats import open_image
 from ..errors import DataError
 from ..image_source import PictureSource
 
@@ -43,7 +43,7 @@ def survey(pictures: PictureSource) -> Survey:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the pictures that are too large, which decoding refuses
-                with PIL.Image.open(io.BytesIO(pictures.read(index))) as image:
+                with open_image(pictures.read(index)) as image:
                     sides.append(min(image.size))
                     modes.add(image.mode)
         except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...core.reading import read_file
 from ..annotations import coco, voc
 from ..annotations.masks import decoded_mask
 from ..annotations.objects import IGNORED, numbers
@@ -245,7 +246,7 @@ def _check_masks(made: Stated, tree: Path, above: str) -> None:
             made.found("mask-missing", name)
             continue
         try:
-            mask = decoded_mask(path.read_bytes(), name)
+            mask = decoded_mask(read_file(path), name)
         except (DataError, OSError) as error:
             made.found("mask-broken", name, str(error))
             continue

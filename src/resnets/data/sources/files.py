@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.reading import open_regular
 from ..errors import DataError
 
 
@@ -91,7 +92,7 @@ def find(folder: Path, file: DataFile) -> Path | None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits; OSError if it cannot be read."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from io import BufferedIOBase
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.files import write_atomically
+from ...core.reading import TABLE_LIMIT, open_regular
 from ..errors import DataError
 
 _UNSIGNED_BYTE = 0x08
@@ -40,13 +42,17 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     path = Path(path)
     compressed = path.suffix == ".gz"
     try:
-        stored = path.stat().st_size
-        with gzip.open(path, "rb") if compressed else open(path, "rb") as stream:
+        with open_regular(path) as file, gzip.GzipFile(fileobj=file) if compressed else file as stream:
+            stored = os.fstat(file.fileno()).st_size
             shape = _read_header(stream, path)
             size = math.prod(shape)
             most = stored * _DEFLATE_MAX_RATIO if compressed else stored - idx_header_size(len(shape))
             if size > most:
                 raise _cut_short(path, size, most)
+            if size > TABLE_LIMIT:
+                raise DataError(
+                    f"{path} holds {size:,} bytes of pixels, more than {TABLE_LIMIT:,}; it is no data set of small images"
+                )
             try:
                 array = np.empty(shape, np.uint8)
             except ValueError as error:  # no elements, and yet more dimensions, or larger ones, than an array can have

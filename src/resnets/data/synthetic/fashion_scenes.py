@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...core.files import atomic_folder, write_atomically
+from ...core.reading import SETTINGS_LIMIT, read_file
 from ..annotations.coco import CocoPictures, open_coco
 from ..annotations.objects import AnnotatedPictures
 from ..annotations.voc import open_voc
@@ -139,7 +140,7 @@ def read_manifest(folder: Path) -> MadeScenes:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path, limit=SETTINGS_LIMIT))
         settings = SceneSet.model_validate(content["settings"])
         objects = {str(split): int(number) for split, number in content["objects"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 import torch
 
-from ...core.machine import multiplies_bf16
+from ...core.precision import resolved_precision
 from ...inspection.cost import network_cost
 from ...networks import NetworkSpec
 from ..graph.names import EngineName
@@ -48,9 +48,8 @@ def installed(engine: str) -> bool:
 
 def fast_precision(engine: str, device: torch.device) -> str:
     """The precision "auto" for an engine: bf16 where it runs faster for it, else fp32."""
-    if device.type == "cuda":
-        return "bf16" if engine.startswith("torch") and torch.cuda.is_bf16_supported(False) else "fp32"
-    return "bf16" if engine != "onnxruntime" and device.type == "cpu" and multiplies_bf16() else "fp32"
+    able = engine != "onnxruntime" and (device.type == "cpu" or engine.startswith("torch"))
+    return resolved_precision("auto", device.type)[0] if able else "fp32"
 
 
 def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None = None, count: int | None = None) -> Choice:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import Description, from_strings
 from ..graph.exported import OUTPUTS
 from ..graph.names import EngineName
@@ -95,7 +96,7 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
 
 def read_contents(path: Path) -> dict[str, bytes]:
     """The content of a file, as `open_contents` takes it."""
-    return {".onnx": path.read_bytes()}
+    return {".onnx": read_file(path, limit=TABLE_LIMIT)}
 
 
 def _first_line(error: Exception) -> str:

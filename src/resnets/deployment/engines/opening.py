@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from ...core.machine import multiplies_bf16
+from ...core.precision import native_bf16
 from ...networks import Network
 from ..graph.description import Description, description_of
 from ..graph.exported import DTYPES, check_exportable, make_graph, traced
@@ -134,7 +134,7 @@ def _open_exported(
     reader: Any = form if path.suffix.lower() in form.SUFFIXES else form_module(able[0])
     wanted = precision
     if precision == "auto":
-        wanted = "bf16" if found == "openvino" and multiplies_bf16() else None
+        wanted = "bf16" if found == "openvino" and native_bf16("cpu") else None
     opened: Engine = form.open_contents(reader.read_contents(path), str(path), precision=wanted, threads=threads)
     if report is not None:
         report(Choice(found, opened.precision, reason).sentence())

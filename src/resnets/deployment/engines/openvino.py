@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import KEYS, Description, from_strings
 from ..graph.exported import OUTPUTS
 from ..graph.names import EngineName
@@ -157,4 +158,4 @@ def read_contents(path: Path) -> dict[str, bytes]:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise FileNotFoundError(f"{path} needs its weights beside it: there is no {weights.name}")
-    return {".xml": path.read_bytes(), ".bin": weights.read_bytes()}
+    return {".xml": read_file(path, limit=TABLE_LIMIT), ".bin": read_file(weights, limit=TABLE_LIMIT)}

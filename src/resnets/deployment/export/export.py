@@ -6,7 +6,6 @@ of the comparison lies beside it as FILE.parity.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from ...core.environment import describe_environment, installed_version
 from ...core.files import write_together
+from ...core.text import to_json
 from ...networks import Network
 from ..engines.engine import Engine
 from ..engines.opening import form_module
@@ -113,7 +113,7 @@ def _write(output: Path, contents: dict[str, bytes], about: Description, engine:
     files: dict[Path, bytes | str] = {output.with_suffix(suffix): content for suffix, content in contents.items()}
     graph = files.pop(output)
     beside = output.with_name(f"{output.name}.parity.json")
-    files = {**files, beside: json.dumps(record, indent=1) + "\n", output: graph}
+    files = {**files, beside: to_json(record, indent=1) + "\n", output: graph}
     write_together(files)
     paths = (output, *(path for path in files if path not in (output, beside)), beside)
     return Exported(output, paths, about, parity)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...core.text import to_json
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network, NetworkSpec
 from ...weights.model_file import FORMAT
@@ -56,10 +57,10 @@ class Description:
         return {
             "format": FORMAT,
             "spec": self.spec.model_dump_json(),
-            "classes": json.dumps(self.classes),
+            "classes": to_json(self.classes),
             "preprocessing": "null" if self.preprocessing is None else self.preprocessing.model_dump_json(),
-            "metrics": json.dumps(self.metrics),
-            "provenance": json.dumps(self.provenance),
+            "metrics": to_json(self.metrics),
+            "provenance": to_json(self.provenance),
             "form": self.form.model_dump_json(),
         }
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
+from ...core.reading import read_file
 from ...data.datasets.folders import PICTURE_ENDINGS, is_picture
 from .image_shards import is_shard, open_shard
 
@@ -48,7 +49,7 @@ class Files:
         return len(self.paths)
 
     def read(self, index: int) -> bytes:
-        return Path(self.paths[index]).read_bytes()
+        return read_file(self.paths[index])
 
     def name_of(self, index: int) -> str:
         return self.paths[index]

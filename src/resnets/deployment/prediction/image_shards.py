@@ -15,9 +15,9 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
+from ...core.reading import IMAGE_LIMIT, open_regular, read_file
 from ...data.datasets.folders import PICTURE_ENDINGS, is_picture, listed
 from ...data.datasets.user_data import SHARD_ENDINGS
 
@@ -46,7 +46,9 @@ class TarShard:
 
     def read(self, index: int) -> bytes:
         begin, size = self.places[2 * index : 2 * index + 2]
-        with open(self.path, "rb") as file:
+        if size > IMAGE_LIMIT:
+            raise OSError(f"it has {size:,} bytes, more than {IMAGE_LIMIT:,}")
+        with open_regular(self.path) as file:
             file.seek(begin)
             content = file.read(size)
         if len(content) != size:
@@ -82,7 +84,8 @@ class ParquetShard:
             raise OSError(f"{self.path} is damaged: {' '.join(str(error).split())}") from None
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
-            content = Path(value["path"]).read_bytes()
+            folder = os.path.dirname(self.path) or "."
+            content = read_file(os.path.join(folder, value["path"]), inside=folder)
         if not isinstance(content, bytes):
             raise OSError("the row holds no picture")
         return content
@@ -154,7 +157,7 @@ def _open_tar(path: str) -> TarShard:
     pictures, and others (NAME.mask.png) only where there are none."""
     samples: dict[str, list[tuple[str, int, int]]] = {}
     try:
-        with tarfile.open(path, "r:") as bundle:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as bundle:
             for member in bundle:
                 name = member.name.rpartition("/")[2]
                 if member.isreg() and is_picture(name) and not name.startswith("."):

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.reading import read_file
 from ...data.decoding.decode import EncodedPicture, Pixels
 from ...data.decoding.preprocessing import Preprocessing
 from ...data.errors import Unreadable
@@ -64,7 +65,7 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Tensor:
         ValueError: as `seen`, or it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from None
     return preprocessing(torch.from_numpy(seen(data, preprocessing)).permute(2, 0, 1).unsqueeze(0))

@@ -10,7 +10,6 @@ computes its convolutions in integers; beside it lies FILE.quantization.json wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from ...classification.evaluate import EvaluationResult, evaluate
 from ...core.environment import describe_environment, installed_version
 from ...core.files import write_together
+from ...core.text import to_json
 from ...networks import Network
 from ..engines.engine import Engine, EngineModule, needed
 from ..export.export import PACKAGES
@@ -337,5 +337,5 @@ def _write(output: Path, contents: dict[str, bytes], about: Description, record:
     files: dict[Path, bytes | str] = {output.with_suffix(suffix): content for suffix, content in contents.items()}
     graph = files.pop(output)
     beside = output.with_name(f"{output.name}.quantization.json")
-    write_together({**files, beside: json.dumps(record, indent=1) + "\n", output: graph})
+    write_together({**files, beside: to_json(record, indent=1) + "\n", output: graph})
     return Quantized(output, (output, *files, beside), about, record)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio
 
+from ...core.reading import read_file
 from .samples import Sample
 from .served import BARS, BadPicture, Served, answer_as_json, guarded
 
@@ -105,7 +106,7 @@ def preview(path: Path) -> Any:
 
     from ...data.decoding.decode import EncodedPicture
 
-    pixels = EncodedPicture(path.read_bytes(), 3).pixels((PREVIEW, PREVIEW))
+    pixels = EncodedPicture(read_file(path), 3).pixels((PREVIEW, PREVIEW))
     image = PIL.Image.fromarray(pixels)
     if max(image.size) > PREVIEW:
         image.thumbnail((PREVIEW, PREVIEW), PIL.Image.Resampling.LANCZOS)

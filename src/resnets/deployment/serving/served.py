@@ -19,6 +19,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from ...core.reading import read_file
 from ...data.decoding.decode import EncodedPicture
 from ...data.decoding.preprocessing import Preprocessing
 from ...data.errors import Unreadable
@@ -225,7 +226,7 @@ def guarded(job: Callable[[], Result]) -> Result:
 
 def _refuse_large(path: Path) -> None:
     try:
-        picture = EncodedPicture(path.read_bytes(), 3)
+        picture = EncodedPicture(read_file(path), 3)
     except Unreadable:  # the network's own reading says why
         return
     if (count := picture.height * picture.width) > MAX_PIXELS:
