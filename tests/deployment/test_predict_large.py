@@ -332,3 +332,42 @@ def test_two_workers_of_a_ray_cluster_give_the_same_file(
     assert "2 workers of a Ray cluster with 2 cores and 0 GPUs" in errors
     assert output.read_bytes() == whole.read_bytes()
     assert [row["path"] for row in rows(output)] == [f"{folder.name}/{number:02d}.png" for number in range(COUNT)]
+
+
+KILLS_A_WORKER = """
+import os, signal, psutil
+from resnets.deployment.prediction import output_parts
+really, killed = output_parts.write_rows, []
+
+def write_rows(path, table):
+    really(path, table)
+    workers = [p for p in psutil.Process().children(recursive=True) if "_Worker" in " ".join(p.cmdline())]
+    if workers and not killed:
+        killed.append(workers[0].pid)
+        os.kill(workers[0].pid, signal.SIGKILL)
+        print("killed a worker", flush=True)
+
+output_parts.write_rows = write_rows
+"""
+
+
+def test_a_worker_of_ray_that_is_killed_costs_no_row(
+    command: Command, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray makes another one, or the command ends with an error and goes on when it is repeated."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    pytest.importorskip("psutil", reason="finds the workers")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(folder.parent)
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    command(model, folder.name, "--output", whole)
+    words = ["predict", str(model), folder.name, "--output", str(output), "--engine", "ray", "--batch-size", "4"]
+    program = KILLS_A_WORKER + ON_TWO_WORKERS
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=300, check=False)
+    assert "killed a worker" in done.stdout, done.stderr
+    if not output.exists():
+        assert "a worker of the Ray cluster failed" in done.stderr
+        command(model, folder.name, "--output", output)
+    assert output.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
