@@ -29,6 +29,10 @@ from resnets.deployment.prediction.image_sets import Pictures, open_pictures
 from resnets.deployment.prediction.predict import read_picture
 from resnets.weights.model_file import ModelDescription, load_model, save_model
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+from kill_moments import moments
+
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra datasets is not installed")
 import pyarrow as pa  # noqa: E402
 
@@ -166,6 +170,27 @@ def test_a_killed_prediction_goes_on(
     assert not left.exists()
 
 
+def test_a_prediction_killed_at_any_moment_ends_with_the_same_bytes(
+    command: Command, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out" / "out.parquet"
+    assert command(model, folder, "--output", whole)[0] == 1
+
+    def work() -> None:
+        main(["predict", str(model), str(folder), "--output", str(output), "--batch-size", "4"])
+
+    def prepare() -> None:
+        shutil.rmtree(output.parent, ignore_errors=True)
+        output.parent.mkdir()
+
+    def check(moment: int) -> None:
+        assert command(model, folder, "--output", output)[0] == 1
+        assert output.read_bytes() == whole.read_bytes(), f"at moment {moment}"
+        assert [path.name for path in output.parent.iterdir()] == ["out.parquet"]
+
+    assert moments(work, prepare, check) >= 10
+
+
 def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: Path, tmp_path: Path) -> None:
     output, others = tmp_path / "out.parquet", tmp_path / "others"
     killed_in_the_second_part(model, folder, "--output", output)
@@ -180,10 +205,10 @@ def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: 
     ):
         status, _, errors = command(*arguments, "--output", output)
         assert (status, words in errors) == (2, True), errors
-    with (tmp_path / "out.parquet.parts" / "lock").open() as lock:
+    with (tmp_path / ".out.parquet.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         status, _, errors = command(model, folder, "--output", output)
-    assert (status, "another process is at work in" in errors) == (2, True)
+    assert (status, "is in use by another process" in errors) == (1, True)
     work.write_text("{}")
     status, _, errors = command(model, folder, "--output", output)
     assert (status, "work.json is damaged" in errors) == (2, True)
@@ -307,3 +332,42 @@ def test_two_workers_of_a_ray_cluster_give_the_same_file(
     assert "2 workers of a Ray cluster with 2 cores and 0 GPUs" in errors
     assert output.read_bytes() == whole.read_bytes()
     assert [row["path"] for row in rows(output)] == [f"{folder.name}/{number:02d}.png" for number in range(COUNT)]
+
+
+KILLS_A_WORKER = """
+import os, signal, psutil
+from resnets.deployment.prediction import output_parts
+really, killed = output_parts.write_rows, []
+
+def write_rows(path, table):
+    really(path, table)
+    workers = [p for p in psutil.Process().children(recursive=True) if "_Worker" in " ".join(p.cmdline())]
+    if workers and not killed:
+        killed.append(workers[0].pid)
+        os.kill(workers[0].pid, signal.SIGKILL)
+        print("killed a worker", flush=True)
+
+output_parts.write_rows = write_rows
+"""
+
+
+def test_a_worker_of_ray_that_is_killed_costs_no_row(
+    command: Command, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray makes another one, or the command ends with an error and goes on when it is repeated."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    pytest.importorskip("psutil", reason="finds the workers")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(folder.parent)
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    command(model, folder.name, "--output", whole)
+    words = ["predict", str(model), folder.name, "--output", str(output), "--engine", "ray", "--batch-size", "4"]
+    program = KILLS_A_WORKER + ON_TWO_WORKERS
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=300, check=False)
+    assert "killed a worker" in done.stdout, done.stderr
+    if not output.exists():
+        assert "a worker of the Ray cluster failed" in done.stderr
+        command(model, folder.name, "--output", output)
+    assert output.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))

@@ -1,6 +1,8 @@
 """Detectors in training: they learn, resume exactly, and their files say everything about them."""
 
+import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from resnets.training.run import Run, RunDirectory, resume, train
 from resnets.training.session import open_session
 from resnets.training.settings import Optimizer
 from resnets.weights.model_file import load_model
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from kill_moments import moments
 
 SMALL = (
     "cifar-resnet8-c4:stem_stride=2,stem_width=8,width=[8,16,32],strides=[1,2,2],min_size=64,max_size=64,anchor_sizes=[[20]],"
@@ -67,6 +73,23 @@ def test_its_directory_says_everything(detector_run: Run, recipe: DetectionRecip
     assert description.provenance["recipe"]["detector"] == SMALL
     with pytest.raises(ValueError, match=r"is a detector, not a classifier; use it with resnets detect"):
         load_model(detector_run.model_path)
+
+
+def test_a_run_killed_at_several_moments_ends_as_one_that_was_not(recipe: DetectionRecipe, tmp_path: Path) -> None:
+    short = recipe.updated(max_steps=4, report=False, log_every=1, checkpoint_steps=1)
+    whole = train(short.updated(output=tmp_path / "whole"))
+    run = tmp_path / "run"
+
+    def prepare() -> None:
+        shutil.rmtree(run, ignore_errors=True)
+
+    def check(moment: int) -> None:
+        done = resume(run, kind=DetectionRecipe) if (run / "recipe.yaml").is_file() else train(short.updated(output=run))
+        expected, found = (torch.load(path.directory / "checkpoint.pt")["network"] for path in (whole, done))
+        assert all(torch.equal(expected[name], found[name]) for name in expected), f"at moment {moment}"
+        assert not list(run.glob(".*"))
+
+    assert moments(lambda: train(short.updated(output=run)), prepare, check, every=9) >= 3
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(recipe: DetectionRecipe, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Real runs on the digits: what is finished is never run again, what was stopped goes on, and divergence is a result."""
 
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from typing import Any
 
 import pytest
 from invented import tiny_plan, tiny_study
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from kill_moments import moments
 
 from resnets.studies import measurements
 from resnets.studies.protocol import Results, carry_out, result_of
@@ -33,6 +38,36 @@ def test_every_run_is_measured(finished: tuple[Path, Results]) -> None:
         assert 0 < result["metrics"]["train_error"] < 1
         assert [step for step, _ in result["curves"]["train"]] == [1, 2, 3, 4]
         assert result["curves"]["test"][-1] == [4, result["metrics"]["test_error"]]
+
+
+def test_a_study_killed_at_several_moments_measures_the_same(finished: tuple[Path, Results], tmp_path: Path) -> None:
+    _, results = finished
+    runs = tmp_path / "runs"
+    plan = tiny_plan(STUDY, seeds=1)
+
+    def check(moment: int) -> None:
+        said: list[str] = []
+        for key, result in carry_out(STUDY, plan, runs, lambda event: said.append(event.get("message", ""))).items():
+            assert result["curves"] == results[key]["curves"], f"at moment {moment}"
+        assert not [words for words in said if "cannot be gone on with" in words]
+        assert not [path for path in runs.rglob("*") if path.name == "lock" or path.name.endswith(".part")]
+
+    assert moments(lambda: carry_out(STUDY, plan, runs), lambda: shutil.rmtree(runs, ignore_errors=True), check, every=13) >= 3
+
+
+def test_a_run_that_another_process_trains_is_never_thrown_away(tmp_path: Path) -> None:
+    """As where someone has resumed a study's run by hand."""
+    from resnets.core.claims import LOCK, InUse, hold
+
+    task = tiny_plan(STUDY, seeds=1).tasks(STUDY)[0]
+    directory = tmp_path / task.key / "run"
+    directory.mkdir(parents=True)
+    (directory / "checkpoint.pt").write_bytes(b"of another process")
+    assert task.recipe is not None
+    (directory / "recipe.yaml").write_text(task.recipe.to_yaml())
+    with hold(directory / LOCK, directory), pytest.raises(InUse, match="is in use by process"):
+        carry_out(STUDY, tiny_plan(STUDY, seeds=1), tmp_path)
+    assert (directory / "checkpoint.pt").read_bytes() == b"of another process"
 
 
 def test_seeds_differ_and_the_same_seed_does_not(finished: tuple[Path, Results], tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_the_checkpoint_before_is_kept(small_recipe: Recipe, tmp_path: Path) -> 
     files = {path.name for path in (tmp_path / "run").iterdir()}
     assert files == {
         "recipe.yaml", "metrics.jsonl", "checkpoint.pt", "checkpoint-previous.pt", "model.safetensors", "best.safetensors",
+        "data.json.gz", "environment.json",
     }  # fmt: skip
 
 

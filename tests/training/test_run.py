@@ -40,7 +40,7 @@ def stopping_at(step: int) -> Any:
 def test_the_directory_holds_everything(small_run: Run, small_recipe: Recipe) -> None:
     files = {path.name for path in small_run.directory.iterdir()}
     expected = {"recipe.yaml", "metrics.jsonl", "checkpoint.pt", "model.safetensors", "best.safetensors", "report.html"}
-    assert files == expected
+    assert files == expected | {"data.json.gz", "environment.json"}
     assert read_recipe(small_run.directory / "recipe.yaml") == small_recipe.updated(output=small_run.directory)
     events = [json.loads(line) for line in (small_run.directory / "metrics.jsonl").read_text().splitlines()]
     assert all({"step", "epoch", "time"} <= event.keys() for event in events)

@@ -43,6 +43,8 @@ class Feed:
     """Of evaluation, which the model keeps; training may see pictures of another size."""
     evaluated_on: str
     """Which pictures evaluation sees, in words."""
+    sources: Mapping[str, Any]
+    """What lies behind `training` and `evaluation`, by "train" and "val", as `data.loaders.inventories` takes it."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """By name: what the run's directory keeps about the pictures, so that a resumed run sees the same ones."""
     known_left_out: Mapping[str, int] = field(default_factory=dict)
@@ -120,7 +122,8 @@ def _open_named(
         evaluation_order(recipe, len(held_out.images), share),
         channels_last=recipe.channels_last,
     )
-    return Feed(training, evaluation, images.classes, preprocessing, evaluated_on)
+    sources = {"train": (images.images, images.labels), "val": (held_out.images, held_out.labels)}
+    return Feed(training, evaluation, images.classes, preprocessing, evaluated_on, sources)
 
 
 def _open_own(
@@ -142,7 +145,10 @@ def _open_own(
     if unreadable := {**parts.unreadable, **found}:
         files[UNREADABLE] = exclusion_file(unreadable)
     left_out = {"excluded": parts.excluded, "unreadable": len(parts.unreadable), "ignored": parts.ignored}
-    return Feed(training, evaluation, parts.training.classes, preprocessing, parts.evaluated_on, files, left_out, parts.unreadable)
+    return Feed(
+        training, evaluation, parts.training.classes, preprocessing, parts.evaluated_on,
+        {"train": parts.training, "val": parts.evaluation}, files, left_out, parts.unreadable,
+    )  # fmt: skip
 
 
 def _own_preprocessings(recipe: Recipe, look: Survey, normalization: Normalization) -> tuple[Preprocessing, Preprocessing]:
@@ -183,7 +189,8 @@ def _open_shards(
         parts.evaluation, parts.classes, preprocessing, batch_size=recipe.evaluation.batch_size, drop_last=False, **common
     )
     left_out = {"excluded": 0, "unreadable": 0, "ignored": 0}
-    return Feed(training, evaluation, parts.classes, preprocessing, parts.evaluated_on, {}, left_out)
+    sources = {"train": parts.training, "val": parts.evaluation}
+    return Feed(training, evaluation, parts.classes, preprocessing, parts.evaluated_on, sources, {}, left_out)
 
 
 def _picture_loader(

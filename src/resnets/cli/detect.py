@@ -23,7 +23,7 @@ Train a detector (Faster R-CNN). RECIPE is one of {names}; every field of it is 
   resnets detect train RECIPE [OPTIONS]
   resnets detect train FOLDER [OPTIONS]           your own pictures, in VOC's or COCO's layout
   resnets detect train --recipe FILE [OPTIONS]    repeat a saved run, such as runs/NAME-1/recipe.yaml
-  resnets detect train --resume RUN               go on with a stopped run, exactly (--prove and --replay as in resnets train)
+  resnets detect train --resume RUN               go on with a stopped run, exactly (--changed-data, --prove, --replay as in resnets train)
   --processes N                                   so many processes on this machine, each with its part of every batch
   --json                                          one object a logged line on standard output
 """

@@ -55,7 +55,9 @@ def run(arguments: list[str]) -> int:
     options = parse(QuantizeOptions, arguments, "quantize", "Write a trained network as int8, within a budget of accuracy.")
     if is_exported(options.model):
         raise ValueError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
+    from ..core.claims import hold_file
     from ..core.environment import keep_large_buffers
+    from ..core.files import clear_leftovers
 
     keep_large_buffers()
     from ..deployment.engines.models import open_network
@@ -85,16 +87,19 @@ def run(arguments: list[str]) -> int:
         run=Path(options.model) if Path(options.model).is_dir() else None,
         report=report,
     )
-    made = quantize_model(
-        network,
-        output,
-        data,
-        format=options.format,
-        max_drop=options.max_drop,
-        fixed_size=options.size == "fixed",
-        description=description,
-        report=report,
-    )
+    with hold_file(output, report):
+        for suffix in (".xml", ".bin", ".onnx"):
+            clear_leftovers(output.with_suffix(suffix))
+        made = quantize_model(
+            network,
+            output,
+            data,
+            format=options.format,
+            max_drop=options.max_drop,
+            fixed_size=options.size == "fixed",
+            description=description,
+            report=report,
+        )
     if options.json:
         about = {"path": str(made.path), "files": [str(path) for path in made.files], "format": options.format}
         size = sum(path.stat().st_size for path in made.files[:-1])

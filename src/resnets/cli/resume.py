@@ -66,14 +66,17 @@ def _prove(directory: Path, steps: int, kind: type[RunRecipe], as_json: bool) ->
 
 def _replay(directory: Path, kind: type[RunRecipe], as_json: bool) -> int:
     from ..training.black_box import STATE, replay
-    from ..training.run import RunDirectory
+    from ..training.origin import check_origin
+    from ..training.run_directory import RunDirectory
     from ..training.session import open_session
 
     run = RunDirectory(directory)
     recipe = run.read_recipe(kind)
     if not (directory / STATE).is_file():
         raise ValueError(f"{directory} has no black box: its loss and gradients were finite as far as it came")
-    found = replay(directory, open_session(recipe, messages().print))
+    session = open_session(recipe, messages().print)
+    check_origin(run, session, messages().print, read_only=True)
+    found = replay(directory, session)
     if as_json:
         print_json({"event": "replay", "step": found.step, "first_non_finite": found.first_non_finite, "layers": found.layers})
     else:

@@ -41,15 +41,19 @@ class RunCommand(Generic[AnyRecipe]):
         number = 1 if asked is None else processes.read_number(asked)
         resumed, arguments = take("--resume", arguments)
         recipe: AnyRecipe | None = None
+        changed_data = False
         if resumed is not None:
             if resume_checks.asked(arguments):
                 if number > 1:
                     raise ValueError("--prove and --replay compare one process with itself; leave --processes off")
                 return resume_checks.run(Path(resumed), arguments, self.kind, as_json=as_json)
+            changed_data = "--changed-data" in arguments
+            arguments = [argument for argument in arguments if argument != "--changed-data"]
             if arguments:
                 options = " ".join(arguments)
                 raise ValueError(
-                    f"--resume goes on with the run as it was and takes no other options but --prove and --replay, but got {options}"
+                    "--resume goes on with the run as it was and takes no other options but --changed-data, --prove and --replay, "
+                    f"but got {options}"
                 )
         else:
             recipe = self.parse(arguments)
@@ -61,7 +65,10 @@ class RunCommand(Generic[AnyRecipe]):
         progress = TrainingProgress(messages())
         listeners = (progress, print_event) if as_json else (progress,)
         with progress:
-            done = train(recipe, listeners) if recipe is not None else resume(Path(resumed or ""), listeners, kind=self.kind)
+            if recipe is not None:
+                done = train(recipe, listeners)
+            else:
+                done = resume(Path(resumed or ""), listeners, kind=self.kind, changed_data=changed_data)
         if not as_json and speaks():
             self.print_results(done)
         return 0

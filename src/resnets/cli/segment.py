@@ -23,7 +23,7 @@ Train a segmenter (FCN or DeepLabV3). RECIPE is one of {names}; every field of i
   resnets segment train RECIPE [OPTIONS]
   resnets segment train FOLDER [OPTIONS]          your own pictures with masks, in VOC's or COCO's layout
   resnets segment train --recipe FILE [OPTIONS]   repeat a saved run, such as runs/NAME-1/recipe.yaml
-  resnets segment train --resume RUN              go on with a stopped run, exactly (--prove and --replay as in resnets train)
+  resnets segment train --resume RUN              go on with a stopped run, exactly (--changed-data, --prove, --replay as in resnets train)
   --processes N                                   so many processes on this machine, each with its part of every batch
   --json                                          one object a logged line on standard output
 """

@@ -20,6 +20,7 @@ Train a network. RECIPE is one of {names}; every field of it is an option below.
                                             path,label[,split], .tar or .parquet shards, hf:OWNER/NAME
   resnets train --recipe FILE [OPTIONS]     repeat a saved run, such as runs/NAME-1/recipe.yaml
   resnets train --resume RUN                go on with a stopped run, exactly
+  resnets train --resume RUN --changed-data the same, though the data is no longer what it was
   resnets train --resume RUN --prove [K]    compare the next K steps with a path that was never interrupted, bit for bit
   resnets train --resume RUN --replay       see again, layer by layer, the step at which the run diverged
   --processes N                             so many processes on this machine, each with its part of every batch

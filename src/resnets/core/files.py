@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import errno
+import glob
+import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+
+def free_room(folder: Path) -> int:
+    """Bytes free on the disk on which `folder` lies, or would."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def disk_advice(path: Path) -> str:
+    """What to do where `path` could not be written: how much room there is, and what helps."""
+    free = free_room(path.parent) / 1e6
+    return f"{free:,.1f} MB are free in {path.parent}: make room there, or see that it can be written"
+
+
+class _Remembering(io.FileIO):
+    """A file that keeps the error of a write: torch and other writers in C++ turn it into one of their own, without the reason."""
+
+    failure: OSError | None = None
+
+    def write(self, content: Buffer, /) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 @contextmanager
@@ -19,17 +51,22 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         OSError: a full disk, a read-only or missing folder; the message names `path`, and nothing is left behind.
     """
     temporary: str | None = None
+    raw: _Remembering | None = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
+        raw = _Remembering(descriptor, "wb")
+        with io.BufferedWriter(raw) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         _make_readable(temporary)
         os.replace(temporary, path)
         temporary = None
-    except OSError as error:
-        raise type(error)(error.errno, f"could not write {path}: {error.strerror or error}; nothing was changed") from error
+    except Exception as error:
+        failure = error if isinstance(error, OSError) else raw.failure if raw is not None else None
+        if failure is None:
+            raise
+        raise type(failure)(failure.errno, f"could not write {path}: {failure.strerror or failure}; nothing was changed") from error
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -68,7 +105,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def write_together(contents: Mapping[Path, bytes | str]) -> None:
     """Writes several files (text as UTF-8) that belong together, all or none: they take their places, in their order, once each of them
-    is whole on the disk, and a failure puts back what was there before.
+    is whole on the disk, and a failure puts back what was there before. Where the process is killed meanwhile, the last one is missing
+    or all are of one kind, old or new.
 
     Raises:
         OSError: as `atomic`.
@@ -87,12 +125,15 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             _make_readable(temporary)
-        for temporary, path in waiting:
+        # The old ones go first, the last of them first: a process that is killed between never leaves old beside new.
+        for temporary, path in reversed(waiting):
             current = path
             before = f"{temporary}.before" if path.exists() else None
             if before is not None:
                 os.replace(path, before)
             replaced.append((path, before))
+        for temporary, path in waiting:
+            current = path
             os.replace(temporary, path)
     except BaseException as error:
         for path, before in reversed(replaced):
@@ -110,6 +151,13 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
         for _, before in replaced:
             if before is not None:
                 Path(before).unlink(missing_ok=True)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Takes away what killed processes left of writing `path`; for those who know that nobody writes it now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if left.name.endswith((".part", ".part.before")):
+            left.unlink(missing_ok=True)
 
 
 def _make_readable(temporary: str) -> None:

@@ -8,7 +8,6 @@ RUNS/KEY/run/           the run directory of what was trained
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from ..core.claims import LOCK, hold
 from ..core.files import write_atomically
 from ..core.text import to_json
 from ..data.sources.request import cache_directory
@@ -74,7 +74,7 @@ def carry_out(study: Study, plan: Plan, runs: Path, listen: Listener = lambda _e
         about = {"arm": task.arm, "measurement": task.measurement, "seed": task.seed, "network": task.network, "key": task.key}
         listen({"event": "task", "number": number, "total": len(tasks), **about, "seconds_left": left * pace})
         folder = runs / task.key
-        with _claimed(folder):
+        with _claimed(folder, lambda message: listen({"event": "message", "message": message})):
             result = result_of(task, runs)
             if result is None:
                 write_atomically(folder / "task.yaml", yaml.safe_dump(task.identity, sort_keys=False, allow_unicode=True))
@@ -111,20 +111,11 @@ def _weights(plan: Plan, tasks: list[Task]) -> dict[str, float]:
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
+def _claimed(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Only one process works in a run's folder; another one that needs the same run waits for its result."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(error.errno, f"cannot keep the study's runs in {folder.parent}: {error.strerror or error}") from None
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows: there two studies at once may do the same work twice
+    with hold(folder / LOCK, folder, report, wait=True):
         yield
-        return
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system frees it when this process ends, however it does
-        yield
-    finally:
-        os.close(descriptor)

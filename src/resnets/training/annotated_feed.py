@@ -44,6 +44,11 @@ class AnnotatedFeed(Generic[AnyLoader]):
         """Which pictures evaluation sees, in words."""
         return f"the {self.pictures.split} pictures of {self.pictures.name} ({len(self.pictures):,})"
 
+    @property
+    def sources(self) -> dict[str, AnnotatedPictures]:
+        """What lies behind `training` and `evaluation`, by part."""
+        return {"train": self.learnt_from, "val": self.pictures}
+
     def left_out(self) -> dict[str, int]:
         """How many pictures could not be read so far; empty where all could."""
         count = len(self.unreadable())

@@ -87,6 +87,17 @@ def _keep(path: Path) -> None:
         os.replace(link, previous(path))
 
 
+def newest_words(path: Path) -> str:
+    """Of which step the newest whole checkpoint is, in words."""
+    for there in (path, previous(path)):
+        try:
+            content = torch.load(there, map_location="cpu", weights_only=True, mmap=True)
+            return f"the newest checkpoint is that behind step {content['position']['step']:,}"
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+            continue
+    return "there is no checkpoint yet"
+
+
 def load_newest(path: Path, session: Session, report: Callable[[str], None]) -> Position:
     """Puts the newest whole checkpoint into the session: the one at `path`, else the previous one, which `report` is then told.
 

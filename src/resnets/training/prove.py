@@ -9,7 +9,8 @@ from pathlib import Path
 from .base_recipe import RunRecipe
 from .checkpoint import Position, fingerprint, load_checkpoint, previous
 from .loop import make_step
-from .run import RunDirectory
+from .origin import check_origin
+from .run_directory import RunDirectory
 from .session import Session, open_session
 
 
@@ -47,6 +48,7 @@ def prove(directory: Path, steps: int, report: Callable[[str], None], *, kind: t
     run = RunDirectory(Path(directory))
     recipe = run.read_recipe(kind)
     session = open_session(recipe, report)
+    check_origin(run, session, report, read_only=True)
     position = load_checkpoint(run.checkpoint, session)
     end = min(position.step + steps, session.total_steps)
     at_checkpoint = fingerprint(session)

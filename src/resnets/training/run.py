@@ -7,31 +7,36 @@ black-box.json     after a loss or gradient that was not finite: what the step s
 model.safetensors  the network at the end, with classes and preprocessing
 best.safetensors   the network at its best evaluation
 split.csv          which of a folder's pictures were held out, where the run chose them; unreadable.csv: which could not be read
+data.json.gz       what the data consisted of; environment.json: on what the run was computed; a resumed run is compared with both
+lock               while a process trains: which one
 initial.safetensors  what pretrained weights became before the first step, where the run began from some
 report.html        curves, tables and environment on one page
 """
 
 from __future__ import annotations
 
-import json
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ..core.environment import describe_environment
+from ..core.errors import JobError
 from ..core.files import write_atomically
-from ..core.text import to_json
-from .base_recipe import AnyRecipe, RunRecipe, read_run_recipe
-from .black_box import open_black_box, write_black_box
-from .checkpoint import Position, load_newest, previous, save_checkpoint
+from .base_recipe import RunRecipe
+from .black_box import STORY, open_black_box, write_black_box
+from .checkpoint import Position, load_newest, newest_words, previous, save_checkpoint
 from .distributed import World, joined
 from .engine.step import Diverged
 from .loop import Interrupted, Listener, train_loop
+from .origin import check_origin, write_origin
+from .run_directory import RunDirectory as RunDirectory
 from .session import Result, Session, open_session
+from .writing import Writing, rescued
 
 
 @dataclass(frozen=True)
@@ -46,119 +51,69 @@ class Run:
     classes: tuple[str, ...]
 
 
-class RunDirectory:
-    """The files of one run; every file but metrics.jsonl is written whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.recipe, self.metrics = path / "recipe.yaml", path / "metrics.jsonl"
-        self.checkpoint, self.report = path / "checkpoint.pt", path / "report.html"
-        self.model, self.best = path / "model.safetensors", path / "best.safetensors"
-        self.initial = path / "initial.safetensors"
-
-    @classmethod
-    def create(cls, recipe: RunRecipe) -> RunDirectory:
-        """A new directory with its recipe: the one that the recipe names, or the next free runs/NAME-k.
-
-        Raises:
-            ValueError: the directory holds a run already.
-            OSError: it cannot be made or written to; a directory made here is taken away again.
-        """
-        path = recipe.output or next(free for k in count(1) if not (free := Path("runs") / f"{recipe.name}-{k}").exists())
-        run = cls(path)
-        if run.recipe.exists():
-            raise ValueError(
-                f"{path} holds a run already; name another --output, or go on with it: resnets {recipe.command} --resume {path}"
-            )
-        existed = path.exists()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_atomically(run.recipe, recipe.updated(output=path).to_yaml())
-        except OSError as error:
-            if not existed and path.is_dir():
-                path.rmdir()
-            raise type(error)(error.errno, f"cannot make the run directory {path}: {error.strerror or error}") from None
-        return run
-
-    def read_recipe(self, kind: type[AnyRecipe]) -> AnyRecipe:
-        """The run's recipe, whose output is this directory wherever it lies now.
-
-        Raises:
-            ValueError: this is no run directory.
-        """
-        if not self.recipe.is_file():
-            raise ValueError(f"{self.path} is no run directory: it holds no recipe.yaml")
-        return read_run_recipe(self.recipe, kind).updated(output=self.path)
-
-    def clean(self) -> None:
-        """Takes away what a killed process left half written."""
-        for leftover in (*self.path.glob(".*.part"), self.checkpoint.with_stem("checkpoint-next")):
-            leftover.unlink(missing_ok=True)
-
-    def events(self) -> list[dict[str, Any]]:
-        """The logged lines; a line cut short by a crash ends them."""
-        lines: list[dict[str, Any]] = []
-        if self.metrics.exists():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
-                try:
-                    lines.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break
-        return lines
-
-    def rewind(self, step: int) -> None:
-        """Forgets the lines behind `step`, which a resumed run writes again."""
-        kept = [event for event in self.events() if event["step"] <= step and event["event"] != "done"]
-        write_atomically(self.metrics, "".join(to_json(event) + "\n" for event in kept))
-
-    def log(self, event: dict[str, Any]) -> None:
-        """Appends one line."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(to_json(event) + "\n")
-
-
 def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
     """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the first writes and speaks.
 
     Raises:
         ValueError: the recipe asks for what cannot be had.
+        InUse: another process trains in the directory.
         OSError: data or run directory cannot be read or written.
+        JobError: the run came to its end, and the disk did not take what it made; the message says what is where.
         Diverged: the loss or the gradient is no longer finite; black-box.json in the run directory says where it began.
         Interrupted: a signal stopped the run; its message says how to go on.
     """
     started = time.perf_counter()
-    with joined(recipe.device, recipe.distributed.timeout) as world:
-        return _begin(recipe, world, tuple(listeners) if world.writes else (), started)
+    with joined(recipe.device, recipe.distributed.timeout) as world, ExitStack() as claims:
+        return _begin(recipe, world, claims, tuple(listeners) if world.writes else (), started)
 
 
-def resume(directory: Path, listeners: Iterable[Listener] = (), *, kind: type[RunRecipe]) -> Run:
+def resume(directory: Path, listeners: Iterable[Listener] = (), *, kind: type[RunRecipe], changed_data: bool = False) -> Run:
     """Goes on with the run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start where
-    it was stopped before its first checkpoint); `kind` is that of its recipe. Raises as `train` does."""
+    it was stopped before its first checkpoint); `kind` is that of its recipe. Raises as `train` does, and ValueError where the data is
+    no longer what it was, unless `changed_data`."""
     started = time.perf_counter()
     run = RunDirectory(Path(directory))
     recipe = run.read_recipe(kind)
-    with joined(recipe.device, recipe.distributed.timeout) as world:
-        return _resume(recipe, run, world, tuple(listeners) if world.writes else (), started)
+    with joined(recipe.device, recipe.distributed.timeout) as world, ExitStack() as claims:
+        speaking = tuple(listeners) if world.writes else ()
+        if world.writes:
+            claims.enter_context(run.claimed(_reporter(speaking)))
+        return _resume(recipe, run, world, speaking, started, changed_data)
 
 
 # The session lives in functions of their own: it must be gone before the processes part (see `joined`).
-def _begin(recipe: RunRecipe, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
-    session = open_session(recipe, _reporter(listeners), world)
+def _begin(recipe: RunRecipe, world: World, claims: ExitStack, listeners: tuple[Listener, ...], started: float) -> Run:
+    report = _reporter(listeners)
+    session = open_session(recipe, report, world)
     if restarted := world.from_first(_restarted(session.recipe)):
-        return _go_on(session, RunDirectory(restarted), listeners, started)
-    run = RunDirectory(world.from_first(RunDirectory.create(session.recipe).path if world.writes else None))
+        run = RunDirectory(restarted)
+        if world.writes:
+            claims.enter_context(run.claimed(report))
+        return _go_on(session, run, listeners, started)
+    run = RunDirectory(world.from_first(RunDirectory.create(session.recipe, claims, report).path if world.writes else None))
     for name, content in session.feed.files.items() if world.writes else ():
         write_atomically(run.path / name, content)
     if recipe.weights is not None and world.writes:
         session.save(session.network, run.initial, {}, {})
+    if world.writes:
+        write_origin(run, session)
     return _carry_out(session, run, Position(), listeners, started)
 
 
-def _resume(recipe: RunRecipe, run: RunDirectory, world: World, listeners: tuple[Listener, ...], started: float) -> Run:
+def _resume(
+    recipe: RunRecipe,
+    run: RunDirectory,
+    world: World,
+    listeners: tuple[Listener, ...],
+    started: float,
+    changed_data: bool,
+) -> Run:
     # What pretrained weights became lies in the run, so that it needs them no more.
     start = recipe.begun_from(run.initial) if run.initial.is_file() else recipe
     session = open_session(start, _reporter(listeners), world)
     session.recipe = recipe
+    if world.writes:
+        check_origin(run, session, _reporter(listeners), changed_data=changed_data)
     return _go_on(session, run, listeners, started)
 
 
@@ -178,14 +133,19 @@ def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...],
 
 def _restarted(recipe: RunRecipe) -> Path | None:
     """The directory of this same job, where torchrun has started it anew because a process was lost: the recipe's output, or the
-    newest runs/NAME-k whose recipe is the same."""
+    newest runs/NAME-k, the one with the largest k, whose recipe is the same."""
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
     if recipe.output is not None:
         return recipe.output if RunDirectory(recipe.output).recipe.is_file() else None
     made = [path for path in Path("runs").glob(f"{recipe.name}-*") if RunDirectory(path).recipe.is_file()]
     same = [path for path in made if RunDirectory(path).read_recipe(type(recipe)) == recipe.updated(output=path)]
-    return max(same, key=lambda path: RunDirectory(path).recipe.stat().st_mtime, default=None)
+    return max(same, key=_number, default=None)  # and not by a clock, which may have been set back
+
+
+def _number(path: Path) -> int:
+    last = path.name.rpartition("-")[2]
+    return int(last) if last.isdecimal() else 0
 
 
 def _reporter(listeners: tuple[Listener, ...]) -> Callable[[str], None]:
@@ -199,20 +159,21 @@ def _tell(listeners: Iterable[Listener], event: dict[str, Any]) -> None:
 
 def _carry_out(session: Session, run: RunDirectory, position: Position, listeners: tuple[Listener, ...], started: float) -> Run:
     recipe, writes = session.recipe, session.world.writes
+    writing = Writing(_reporter(listeners))
 
     def listen(event: dict[str, Any]) -> None:
         if writes and event["event"] not in ("progress", "message"):
-            run.log(event)
+            writing.attempt(run.metrics, lambda: run.log(event))
         _tell(listeners, event)
 
-    def write_model(path: Path, metrics: dict[str, Any]) -> None:
+    def write_model(path: Path, metrics: dict[str, Any], network: Any) -> None:
         provenance = {
             "network": session.network_name,
             "recipe": recipe.model_dump(mode="json"),
             "environment": describe_environment(),
         }
         measured = {**metrics, "measured_on": session.feed.evaluated_on}
-        session.save(session.evaluated, path, measured, provenance)
+        session.save(network, path, measured, provenance)
 
     def evaluated(result: Result, epoch: float) -> None:
         summary = result.summary(session.classes)
@@ -220,18 +181,17 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         listen({"event": "evaluation", **where, **result.headline()})
         if position.best_score is None or result.score > position.best_score:
             position.best_score = result.score
-            if writes:
-                write_model(run.best, summary)
+            if writes and not writing.attempt(run.best, lambda: write_model(run.best, summary, session.evaluated)):
+                kept = copy.deepcopy(session.evaluated)
+                writing.later(run.best, lambda: write_model(run.best, summary, kept))
 
     def save(at: Position, must: bool) -> None:
         if not writes:
             return
-        try:
-            save_checkpoint(run.checkpoint, session, at)
-        except OSError as error:
-            if must:
-                raise
-            _reporter(listeners)(f"{error}; training goes on, and the older checkpoint stays")
+        writing.again()
+        kept = writing.attempt(run.checkpoint, lambda: save_checkpoint(run.checkpoint, session, at))
+        if must and not kept:
+            raise JobError(f"stopped behind step {at.step:,}; {writing.failures()}; {newest_words(run.checkpoint)}")
 
     _tell(listeners, {"event": "start", "directory": str(run.path), **describe_session(session)})
     first_step = position.step
@@ -242,9 +202,9 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     except Diverged as error:
         found = open_black_box(session, error.step)
         if writes:
-            write_black_box(run.path, session, found)
+            writing.attempt(run.path / STORY, lambda: write_black_box(run.path, session, found))
         raise error.described(found.summary, run.path) from None
-    save(position, True)
+    save(position, False)
     session.before_last_evaluation()
     watcher = session.watch() if recipe.report else None
     result = session.evaluate(watcher)
@@ -253,8 +213,9 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
     epochs = epoch + done_in_epoch / order.steps_in(epoch)
     evaluated(result, epochs)
     summary = result.summary(session.classes)
-    if writes:
-        write_model(run.model, summary)
+    elsewhere = ""
+    if writes and not writing.attempt(run.model, lambda: write_model(run.model, summary, session.evaluated)):
+        elsewhere = rescued(run.model, lambda path: write_model(path, summary, session.evaluated))
     pace = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
     metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
     done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
@@ -262,7 +223,14 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
         done["left_out"] = left_out
     listen({**done, "directory": str(run.path), "model_path": str(run.model)})
     if watcher is not None:
-        session.write_report(run.report, watcher, run.events() if writes else [], describe_environment())
+        events = run.events() if writes else []
+        writing.attempt(run.report, lambda: session.write_report(run.report, watcher, events, describe_environment()))
+    writing.again()
+    if writing.failed:
+        raise JobError(
+            f"training came to its end, but {writing.failures()}{elsewhere}; once there is room: "
+            f"resnets {recipe.command} --resume {run.path}, which goes on from the newest checkpoint"
+        )
     return Run(run.path, run.model, metrics, session.classes)
 
 

@@ -62,6 +62,9 @@ class AnyFeed(Protocol):
     def evaluated_on(self) -> str: ...
     @property
     def files(self) -> Mapping[str, bytes]: ...
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """What the pictures come from, by part, as `data.loaders.inventories` takes it."""
 
     def left_out(self) -> dict[str, int]:
         """How many pictures were left out so far, by reason."""

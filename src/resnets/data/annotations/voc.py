@@ -73,13 +73,21 @@ class VocAnnotation:
 class VocPictures(AnnotatedFiles):
     """One split's pictures."""
 
+    def more_files(self) -> Iterator[Path]:
+        """Their masks, as far as they have some."""
+        paths = (self._mask_file(index) for index in range(len(self)))
+        return (path for path in paths if path.exists())
+
+    def _mask_file(self, index: int) -> Path:
+        return self.root / "SegmentationClass" / f"{Path(self.paths[index]).stem}.png"
+
     def mask(self, index: int) -> NDArray[np.uint8]:
         """(H, W) of SegmentationClass.
 
         Raises:
             ValueError: there is none, it cannot be read, or it has a class that is none.
         """
-        path = self.root / "SegmentationClass" / f"{Path(self.paths[index]).stem}.png"
+        path = self._mask_file(index)
         if not path.exists():
             raise DataError(f"{self.name} {self.split} has no mask {path}; open the pictures that have one with masks=True")
         mask = decoded_mask(read_file(path), str(path))

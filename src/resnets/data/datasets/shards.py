@@ -62,6 +62,8 @@ class Shards:
     seed: int = 0
     held: bool = False
     """Whether this is the part held out or the rest."""
+    files: tuple[str, ...] = ()
+    """Its files; none of what lies on the hub."""
     folder: str | None = None
     """Where local shards lie, below which the files that they name must lie too; None for the hub."""
 
@@ -147,6 +149,7 @@ def find_shards(data: str) -> dict[str, Shards]:
             `datasets` is not installed.
     """
     datasets = _library()
+    files: dict[str, list[str]] = {}
     if data.startswith(HUB_PREFIX):
         owner_name, configuration = _hub_name(data)
         name = owner_name.rpartition("/")[2]
@@ -162,7 +165,8 @@ def find_shards(data: str) -> dict[str, Shards]:
     for split, stream in loaded.items():
         known = next((ours for ours, names in SPLIT_FOLDERS.items() if split.lower() in names), None)
         if known is not None and known not in found:
-            found[known] = replace(_shards(datasets, name, known, stream), folder=folder)
+            files_of_split = tuple(files.get(split, ()))
+            found[known] = replace(_shards(datasets, name, known, stream), folder=folder, files=files_of_split)
     if "train" not in found:
         raise DataError(f"{data} has no training pictures; its splits are {', '.join(loaded)}")
     return found

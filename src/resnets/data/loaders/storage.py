@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from ...core.files import free_room
 from ...core.machine import free_memory
 from ..decoding.decode import EncodedPicture
 from ..errors import Unreadable
@@ -75,13 +75,6 @@ def expected_bytes(source: PictureSource, stored: Stored) -> int:
         height, width = stored.shape(picture.height, picture.width)
         sizes.append(height * width * channels)
     return len(source) * sum(sizes) // max(1, len(sizes))
-
-
-def free_room(folder: Path) -> int:
-    """Bytes free on the disk on which `folder` lies, or would."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def pixel_file(source: PictureSource, stored: Stored, folder: Path | None) -> Path:

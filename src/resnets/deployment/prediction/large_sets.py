@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.claims import hold_file
 from ...core.environment import installed_version
 from ...data.sources.files import sha256
 from ..engines.engine import Engine
@@ -84,6 +85,7 @@ def predict_to_file(
 
     Raises:
         ValueError: a network without classes or the stage, pyarrow is missing, or the output or its parts are of another work.
+        InUse: another process writes the output.
         OSError: something cannot be read or written; the parts stay.
     """
     columns = columns or Columns()
@@ -99,11 +101,12 @@ def predict_to_file(
         probabilities=columns.probabilities,
         features=columns.stage,
     )
-    parts = Parts(output, work, schema, part_rows=max(1, PART_ROWS // batch_size) * batch_size, restart=restart)
-    if parts.complete:
-        report(f"{output} is there already, made with this model from these pictures; --restart makes it anew")
-        return Outcome(output, *parts.counts(), resumed_at=len(pictures))
-    with parts.claimed():
+    part_rows = max(1, PART_ROWS // batch_size) * batch_size
+    with hold_file(output, report):
+        parts = Parts(output, work, schema, part_rows=part_rows, restart=restart)
+        if parts.complete:
+            report(f"{output} is there already, made with this model from these pictures; --restart makes it anew")
+            return Outcome(output, *parts.counts(), resumed_at=len(pictures))
         start = parts.done()
         if start:
             report(f"{start:,} of {len(pictures):,} pictures were done before")

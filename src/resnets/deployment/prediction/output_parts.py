@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Work(BaseModel):
 
 
 class Parts:
-    """The parts of one work.
+    """The parts of one work, in the hands of one process: whoever makes it holds the lock of the output (`core.claims.hold_file`).
 
     Args:
         output: the whole file.
@@ -79,12 +78,14 @@ class Parts:
         """Whether the output is this work's already. Where the folder is there, too, it is that of a work which --restart began."""
         if self.complete:
             self._check_output()
+            shutil.rmtree(self.folder, ignore_errors=True)  # a process that was killed had begun to
             return
         self.folder.mkdir(exist_ok=True)
         if restart:
-            with _alone(self.folder):
-                shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder)
             self.folder.mkdir()
+        for left in self.folder.glob(".*.part"):  # what a killed process was writing
+            left.unlink()
         if description.exists():
             self.part_rows = self._rows_of(description)
         else:
@@ -116,18 +117,6 @@ class Parts:
                 f"{self.folder} holds the beginning of another prediction, with {before.differences(self.work)}; {other}"
             )
         return part_rows
-
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Only one process at a time works in the folder.
-
-        Raises:
-            ValueError: another one does.
-        """
-        with _alone(self.folder):
-            for left in self.folder.glob(".*.part"):  # what a killed process was writing
-                left.unlink()
-            yield
 
     def path(self, part: int) -> Path:
         """Where a part lies."""
@@ -181,24 +170,6 @@ class Parts:
         metadata = json.dumps({**about, "work": self.work.model_dump()}, ensure_ascii=False).encode()
         counts = write_together(whole, parts, self.schema, metadata)
         os.replace(whole, self.output)
+        (self.folder / "work.json").unlink()  # first: without it the output is what counts
         shutil.rmtree(self.folder)
         return counts
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Raises ValueError where another process is at work in the folder. The system frees the lock of a process that dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is at work in {folder}; wait for it, or name another --output") from None
-        yield
-    finally:
-        os.close(descriptor)
