@@ -55,7 +55,8 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     assert "could not write" in done.stderr
     assert "nothing was changed" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["metrics.jsonl", "recipe.yaml"]
+    names = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert names == ["data.json.gz", "environment.json", "metrics.jsonl", "recipe.yaml"]
 
 
 def test_a_plot_into_a_missing_folder(small_run: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

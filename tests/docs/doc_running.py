@@ -119,7 +119,7 @@ def _stop_behind_parsing(patch: pytest.MonkeyPatch) -> None:
 
         return understood
 
-    originals = {"parse": options.parse, "parse_model": options.parse_model}
+    originals = {"parse": options.parse, "given_fields": options.given_fields}
     # All are imported before any is patched: one imported later would keep what it took from a patched one.
     for module in [import_module(found.name) for found in pkgutil.iter_modules(cli.__path__, f"{cli.__name__}.")]:
         for name, function in originals.items():

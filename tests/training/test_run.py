@@ -41,7 +41,9 @@ def test_the_directory_holds_everything(small_run: Run, small_recipe: Recipe) ->
     files = {path.name for path in small_run.directory.iterdir()}
     expected = {"recipe.yaml", "metrics.jsonl", "checkpoint.pt", "model.safetensors", "best.safetensors", "report.html"}
     assert files == expected | {"data.json.gz", "environment.json"}
-    assert read_recipe(small_run.directory / "recipe.yaml") == small_recipe.updated(output=small_run.directory)
+    stored = read_recipe(small_run.directory / "recipe.yaml")
+    assert stored == small_recipe.updated(output=small_run.directory, precision=stored.precision)
+    assert stored.precision in ("fp32", "bf16")  # what auto became
     events = [json.loads(line) for line in (small_run.directory / "metrics.jsonl").read_text().splitlines()]
     assert all({"step", "epoch", "time"} <= event.keys() for event in events)
     assert events[-1]["event"] == "done"

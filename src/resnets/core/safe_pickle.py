@@ -27,10 +27,22 @@ class _Forbidden(pickle.UnpicklingError):
     """The pickle asks for something that is no array."""
 
 
+class _StandIn:
+    """What stands for a name of numpy's; calling it checks its arguments and calls nothing of numpy."""
+
+    __slots__ = ()
+    harmless = True
+
+    def fill_state(self, state: object) -> None:
+        """As the pickle's BUILD does."""
+        if (fill := getattr(self, "__setstate__", None)) is not None:
+            fill(state)
+
+
 # The stand-ins have empty slots and are instances, not classes: a pickle can set attributes of whatever it was given by name.
 
 
-class _Dtype:
+class _Dtype(_StandIn):
     __slots__ = ("value",)
 
     def __init__(self, code: object) -> None:
@@ -44,7 +56,7 @@ class _Dtype:
         self.value = self.value.newbyteorder(state[1])
 
 
-class _Array:
+class _Array(_StandIn):
     """An array that is filled by __setstate__ (version, shape, dtype, Fortran order, bytes)."""
 
     __slots__ = ("value",)
@@ -69,11 +81,11 @@ class _Array:
         return self
 
 
-class _NdarrayName:
+class _NdarrayName(_StandIn):
     __slots__ = ()
 
 
-class _Reconstruct:
+class _Reconstruct(_StandIn):
     __slots__ = ()
 
     def __call__(self, subtype: object, shape: object, code: object) -> _Array:
@@ -82,21 +94,21 @@ class _Reconstruct:
         return _Array()
 
 
-class _FromBuffer:
+class _FromBuffer(_StandIn):
     __slots__ = ()
 
     def __call__(self, content: object, dtype: object, shape: object, order: object) -> _Array:
         return _Array().fill(content, dtype, shape, order)
 
 
-class _MakeDtype:
+class _MakeDtype(_StandIn):
     __slots__ = ()
 
     def __call__(self, code: object, *flags: object) -> _Dtype:
         return _Dtype(code)
 
 
-class _Encode:
+class _Encode(_StandIn):
     __slots__ = ()
 
     def __call__(self, text: object, encoding: object) -> bytes:
@@ -105,7 +117,7 @@ class _Encode:
         return text.encode("latin1")
 
 
-class _EmptyBytes:
+class _EmptyBytes(_StandIn):
     """Old protocols write an empty array's content as a call of `bytes` without arguments."""
 
     __slots__ = ()
@@ -130,6 +142,11 @@ def _allowed(module: str, name: str) -> Any:
     if (module, name) == ("collections", "OrderedDict"):
         return OrderedDict
     return names[module, name]() if (module, name) in names else None
+
+
+def stand_in_for_arrays(module: str, name: str) -> Any:
+    """The stand-in for a name with which numpy writes an array, or None; `OrderedDict` is none of them."""
+    return None if (module, name) == ("collections", "OrderedDict") else _allowed(module, name)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -1,33 +1,32 @@
 """Checkpoints of other packages, read without running anything in them: tensors, layout, and the network that they belong to.
 
-Read are .safetensors, torch.save's files (.pth, .pt, .bin; `weights_only=True`) and pickles of numpy arrays (.pkl of detectron2 and
-Caffe2). The layout is recognised by the tensors' names; every tensor has to have its place, or it is an error.
+Read are .safetensors, .npz, torch.save's files of any kind (.pth, .pt, .ckpt, .bin; whole modules and TorchScript too) and pickles of numpy
+arrays (.pkl of detectron2 and Caffe2). Network and layout are found by the tensors' names, whatever stands before them; every tensor of the
+network has to have its place, or it is an error.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
-from ..core.safe_pickle import read_array_pickle
+from ..core.errors import UserError
+from ..core.reading import TABLE_LIMIT, read_file
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import ROWS, NetworkSpec, build, get_spec
 from . import caffe
 from .adapt import first_layer
+from .formats import check_format, is_npz, is_safetensors, numpy_tables
 from .layouts import LAYOUTS, convert, layout_keys
-
-WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "blobs")
-"""Keys under which training programs keep a network's tensors beside other things."""
+from .torch_file import read_torch, tables
 
 
 @dataclass(frozen=True)
@@ -48,62 +47,145 @@ class LoadedWeights:
     """What a user should know about the reading."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file by name, taken out of the dict that a training program may have put them into.
+def read_tables(path: Path) -> list[tuple[str, dict[str, Tensor]]]:
+    """Every table of tensors in a file, by the path of keys that leads to it. Nothing in the file is run.
 
     Raises:
-        ValueError: not a file of tensors, damaged, or one that asks for code to be run.
+        UserError: not a file of tensors, or damaged; a known format of another kind is named, with what to do instead.
         OSError: no such file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    with open(path, "rb") as file:
-        start = file.read(64)
-    if path.suffix == ".safetensors":
+    content = read_file(path, limit=TABLE_LIMIT)
+    check_format(content, path)
+    if path.suffix == ".safetensors" or is_safetensors(content):
         try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
-    # A zip is torch.save's; so is a pickle that begins with torch's magic number (before torch 1.6).
-    saved_by_torch = start.startswith(b"PK\x03\x04") or b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in start
-    if path.suffix == ".pkl" and not saved_by_torch:
-        return _unwrapped(read_array_pickle(path), path)
+            return [("", dict(load(content)))]
+        except (SafetensorError, ValueError, KeyError) as error:  # the last two: a type that torch has not
+            raise UserError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
     try:
-        return _unwrapped(torch.load(path, map_location="cpu", weights_only=True), path)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error))
-        asked = f"it asks for {reason[1]}" if reason else str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} holds more than tensors, or is no file of torch.save: {asked}. Nothing of it was run, because that could be "
-            "any code. If you trust the file, save its tensors as .safetensors with the program that made it"
-        ) from None
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle makes the reader fail in many ways, all of them about the file
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a file of tensors, or it is damaged: {said}") from None
+        found = numpy_tables(content) if is_npz(content) else list(tables(read_torch(content)))
+    except UserError as error:
+        raise UserError(f"{path} is no file of tensors that can be read as data: {error}. Nothing of it was run") from None
+    if not found:
+        raise UserError(f"{path} holds no tensors; a state dict is wanted, or a file that has one in it. Nothing of it was run")
+    return [(where, {key: torch.as_tensor(value) for key, value in table.items()}) for where, table in found]
 
 
-def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        inner = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner:
-            break
-        content = content[inner[0]]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not tensors by name")
-    tensors = {key: torch.from_numpy(value) if isinstance(value, numpy.ndarray) else value for key, value in content.items()}
-    texts = {
-        key for key, value in tensors.items() if not isinstance(value, Tensor) and key in ("__author__", "matching_heuristics")
-    }
-    others = [str(key) for key, value in tensors.items() if not isinstance(value, Tensor) and key not in texts]
-    if others or len(tensors) == len(texts):
-        listed = ", ".join(others[:8]) or "nothing"
-        raise ValueError(f"{path} holds {listed}, which are no tensors; a state dict is wanted, or one under {', '.join(WRAPPERS)}")
-    state = {str(key): value for key, value in tensors.items() if key not in texts}
-    if all(key.startswith("module.") for key in state):  # DistributedDataParallel's
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The largest table of tensors in a file, without what DistributedDataParallel and torch.compile put before every name.
+
+    Raises:
+        UserError, OSError: as `read_tables`.
+    """
+    found = [(where, table) for where, table in read_tables(path) if not _OTHER_KINDS.search(where)] or read_tables(path)
+    state = dict(max(found, key=lambda each: len(each[1]))[1])
+    state.pop("n_averaged", None)
+    while True:
+        outer = next((p for p in ("module.", "_orig_mod.") if all(key.startswith(p) for key in state)), None)
+        if outer is None:
+            return state
+        state = {key.removeprefix(outer): value for key, value in state.items()}
+
+
+_OTHER_KINDS = re.compile(r"optim|scheduler|scaler|loss", re.IGNORECASE)
+_AVERAGED = re.compile(r"ema|averag|swa|teacher|encoder_k|key_encoder|momentum", re.IGNORECASE)
+_ANCHORS = (
+    "layer1.0.conv1.weight", "stages.0.blocks.0.conv1.weight", "conv2_x.0.residual.conv1.weight",
+    "encoder.stages.0.layers.0.layer.0.convolution.weight",
+    "res2.0.conv1.weight", "stages.0.blocks.0.conv1.conv.weight", "features.0.conv.weight", "conv2d_1a.conv.weight", "res2_0_branch2a_w",
+)  # fmt: skip
+"""A name of each layout that tells where a network begins, whatever stands before it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network's tensors in a file."""
+
+    where: str
+    """The keys that lead to its table, and what stands before its names there."""
+    state: Mapping[str, Tensor]
+    averaged: bool
+    """Whether it is an average, or the second of two networks that learn together."""
+
+
+def candidates(found: Sequence[tuple[str, Mapping[str, Tensor]]]) -> list[Candidate]:
+    """The networks in a file's tables, by the names of their tensors: the one that learns before averages, the larger before the smaller."""
+    made: list[Candidate] = []
+    for where, table in found:
+        if _OTHER_KINDS.search(where):
+            continue
+        prefixes = {key[: -len(anchor)] for key in table for anchor in _ANCHORS if key == anchor or key.endswith(f".{anchor}")}
+        for prefix in sorted(prefixes, key=len):
+            state = {
+                key.removeprefix(prefix): value for key, value in table.items() if key.startswith(prefix) and key != "n_averaged"
+            }
+            if prefix.endswith("resnet.") and any(key.startswith("encoder.stages.") for key in state):
+                prefix = prefix.removesuffix("resnet.")  # transformers' own names begin with it
+                state = {key.removeprefix(prefix): value for key, value in table.items() if key.startswith(prefix)}
+            elif any(key.startswith("encoder.stages.") for key in state):
+                state = {f"resnet.{key}": value for key, value in state.items()}
+            averaged = bool(_AVERAGED.search(where + prefix)) or "n_averaged" in table
+            made.append(Candidate(where + prefix, state, averaged))
+    return sorted(made, key=lambda each: (each.averaged, -len(each.state)))
+
+
+def chosen(found: Sequence[tuple[str, Mapping[str, Tensor]]], path: Path, which: str | None) -> tuple[Candidate, list[str]]:
+    """The network to read, and what is to be said of the choice.
+
+    Raises:
+        UserError: `which` names none of them, or there is none.
+    """
+    networks = candidates(found)
+    if not networks:
+        names = [key for _, table in found for key in table][:5]
+        raise UserError(f"{path}: names of no known layout: {', '.join(names)}, ... Nothing of it was run")
+    if which is not None:
+        fitting = [each for each in networks if which in each.where or (which in ("ema", "averaged") and each.averaged)]
+        if not fitting:
+            raise UserError(f"--which {which}: {path} has {' and '.join(repr(each.where) for each in networks)}")
+        networks = [fitting[0], *(each for each in networks if each is not fitting[0])]
+    one, *others = networks
+    notes = []
+    if one.where or others:
+        notes.append(
+            f"{path}: a network was found under {one.where!r}" if one.where else f"{path}: the network by its plain names was taken"
+        )
+    if others:
+        listed = ", ".join(f"{each.where!r}{' (averaged)' if each.averaged else ''}" for each in others)
+        notes.append(f"{path}: there are others: {listed}; --which NAME takes one of them")
+    return one, notes
+
+
+def one_linear_head(state: Mapping[str, Tensor], without_head: bool = False) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors with a head of one linear layer under its plain name, such as fc.1.weight of a dropout and a layer, and what was done.
+
+    Raises:
+        UserError: the head has several layers.
+    """
+    state = dict(state)
+    for name in ("fc", "classifier", "head.fc", "head", "linear"):
+        inner = sorted(
+            {
+                key[len(name) + 1 :].rpartition(".")[0]
+                for key in state
+                if re.fullmatch(rf"{re.escape(name)}\.[\w.]+\.(weight|bias)", key)
+            }
+        )
+        inner = [
+            each for each in inner if f"{name}.{each}.weight" in state and (name, each) not in (("head", "fc"), ("classifier", "1"))
+        ]
+        if without_head:
+            state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
+        elif len(inner) > 1:
+            layers = ", ".join(f"{name}.{each}" for each in inner)
+            raise UserError(f"its head has {len(inner)} layers ({layers}); --without-head takes the rest of the network")
+        elif inner and f"{name}.weight" not in state:
+            for kind in ("weight", "bias"):
+                if (value := state.pop(f"{name}.{inner[0]}.{kind}", None)) is not None:
+                    state[f"{name}.{kind}"] = value
+            return state, f"the head is {name}.{inner[0]}"
+    return state, "the head was left out" if without_head else None
 
 
 def detect_layout(keys: Mapping[str, Tensor]) -> str:
@@ -214,7 +296,13 @@ def _sized(layout: str, spec: NetworkSpec, state: Mapping[str, Tensor]) -> Netwo
 
 
 def read_foreign(
-    path: Path, *, layout: str | None = None, network: str | NetworkSpec | None = None, prefix: str = ""
+    path: Path,
+    *,
+    layout: str | None = None,
+    network: str | NetworkSpec | None = None,
+    prefix: str = "",
+    which: str | None = None,
+    without_head: bool = False,
 ) -> LoadedWeights:
     """The weights in another package's file, in our layout. A file of ours that is a bare state dict is read too.
 
@@ -222,21 +310,46 @@ def read_foreign(
         layout: the file's layout; None recognises it.
         network: the network's name, or its spec (whose numbers of classes and input channels need not be the file's);
             None recognises it.
-        prefix: what stands before the network's names, such as "backbone.bottom_up.". Other tensors are left out, with a note.
+        prefix: what stands before the network's names, such as "backbone.bottom_up."; "" finds it by the names. Other tensors are left
+            out, with a note.
+        which: a part of the keys that lead to the network, where a file has several; "ema" for averaged weights.
+        without_head: leave the head out, whatever it is.
 
     Raises:
         ValueError: an unreadable or hostile file, an unknown layout or network, tensors missing or left over.
         OSError: no such file.
     """
-    state, notes = read_tensors(path), []
+    found = read_tables(path)
     if prefix:
-        inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        every = {f"{where}{key}": value for where, table in found for key, value in table.items()}
+        if not any(key.startswith(prefix) for key in every):  # it may be stated without the keys that lead to the table
+            every = {key: value for _, table in found for key, value in table.items()}
+        inside = {key.removeprefix(prefix): value for key, value in every.items() if key.startswith(prefix)}
         if not inside:
-            raise ValueError(f"no tensor of {path} begins with {prefix!r}; they are {', '.join(list(state)[:5])}, ...")
-        if len(inside) < len(state):
-            parts = sorted({key.partition(".")[0] for key in state if not key.startswith(prefix)})
-            notes.append(f"{path}: {len(state) - len(inside)} tensors outside {prefix!r} were left out ({', '.join(parts)})")
-        state = inside
+            raise ValueError(f"no tensor of {path} begins with {prefix!r}; they are {', '.join(list(every)[:5])}, ...")
+        notes = []
+        if len(inside) < len(every):
+            parts = sorted({key.partition(".")[0] for key in every if not key.startswith(prefix)})
+            notes.append(f"{path}: {len(every) - len(inside)} tensors outside {prefix!r} were left out ({', '.join(parts)})")
+        state: dict[str, Tensor] = inside
+    elif (
+        layout == "caffe"
+        or (layout is None and caffe.is_caffe(found[0][1]))
+        or (layout is not None and which is None and not candidates(found))
+    ):
+        state, notes = read_tensors(path), []
+    else:
+        candidate, notes = chosen(found, path, which)
+        state = dict(candidate.state)
+    try:
+        state, head = one_linear_head(state, without_head)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if head is not None:
+        notes.append(f"{path}: {head}")
+    if any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values()):
+        notes.append(f"{path}: its 16-bit weights became float32")
+        state = {key: value.float() if value.dtype in (torch.float16, torch.bfloat16) else value for key, value in state.items()}
     try:
         layout = layout or detect_layout(state)
         known = ("resnets", "caffe", *LAYOUTS)
