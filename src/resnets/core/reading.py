@@ -85,7 +85,13 @@ def read_file(path: str | Path, *, limit: int = IMAGE_LIMIT, inside: str | Path 
     limit = int(limit * limits_factor())
     with open_regular(path, inside=inside) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > limit else file.read(limit + 1)
+        parts, left = [], limit + 1 if size <= limit else 0
+        while left and (
+            part := file.read(min(left, max(size + 1, MIB)))
+        ):  # asked for no more than there is: a read takes its memory at once
+            parts.append(part)
+            left -= len(part)
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
         if size > limit or len(content) > limit:
             raise Refused(f"is larger than {limit / MIB:,.0f} MiB ({VARIABLE}=2 doubles the limits)", path)
         return content

@@ -52,7 +52,12 @@ def _check_zip(content: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+        OSError,
+    ) as error:  # names that are no text, versions that are none
         raise UserError(f"{path} is a damaged zip: {error}") from None
     if any(name.endswith("archive_format") for name in names):
         raise UserError(

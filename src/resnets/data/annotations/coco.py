@@ -8,7 +8,6 @@ Source: "Data format", https://cocodataset.org/#format-data. Importing this modu
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -233,7 +232,7 @@ def _pictures(
     return CocoPictures(
         name=name, split=split, classes=tuple(names.values()), root=root,
         paths=tuple(f"{below}/{file}" if below else file for file in files),
-        sizes=np.array([(entry["height"], entry["width"]) for entry in content["images"]], np.int32).reshape(-1, 2),
+        sizes=np.array([_size(entry, path) for entry in content["images"]], np.int32).reshape(-1, 2),
         table=ObjectTable.joined(_objects(entries, labels, file) for entries, file in zip(found, files, strict=True)),
         image_ids=tuple(places), category_ids=tuple(names),
         annotation_ids=np.array([entry["id"] for entries in found for entry in entries], np.int64),
@@ -265,8 +264,15 @@ def corners(box: Any, file: str) -> tuple[float, float, float, float]:
     return left, top, left + width, top + height
 
 
+def _size(entry: Mapping[str, Any], path: Path) -> tuple[int, int]:
+    height, width = entry["height"], entry["width"]
+    if not all(isinstance(side, int) and 0 < side < 10**6 for side in (height, width)):
+        raise DataError(f"{path}: {entry['file_name']} is stated to be {str(height)[:20]} x {str(width)[:20]} pixels; correct it")
+    return height, width
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def _area(entry: Mapping[str, Any], box: tuple[float, float, float, float], file: str) -> float:

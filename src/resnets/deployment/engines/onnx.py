@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ...core.errors import UserError
 from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import Description, from_strings
 from ..graph.exported import OUTPUTS
@@ -85,7 +86,11 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
         session = onnxruntime.InferenceSession(contents[".onnx"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own in common
         raise ValueError(f"{file} is no ONNX file that onnxruntime can run, or it is damaged: {_first_line(error)}") from None
-    description = from_strings(session.get_modelmeta().custom_metadata_map, file)
+    try:
+        strings = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise UserError(f"the metadata of {file} is damaged: it is not UTF-8") from None
+    description = from_strings(strings, file)
     computes = description.form.precision
     if precision not in (None, computes):
         raise ValueError(

@@ -79,9 +79,12 @@ class ParquetShard:
     def read(self, index: int) -> bytes:
         try:
             value = _cursor(self.path, self.column).value(self.rows[index])
-        except ValueError as error:  # pyarrow's own errors are of this kind
+        except (
+            ValueError,
+            StopIteration,
+        ) as error:  # pyarrow's own errors are of the first kind; the second: fewer rows than it says
             _opened.key = None
-            raise OSError(f"{self.path} is damaged: {' '.join(str(error).split())}") from None
+            raise OSError(f"{self.path} is damaged: {' '.join(str(error).split()) or 'it ends early'}") from None
         content = value.get("bytes") if isinstance(value, dict) else value
         if content is None and isinstance(value, dict) and value.get("path"):
             folder = os.path.dirname(self.path) or "."
