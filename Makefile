@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format clean
+.PHONY: train test check format fuzz audit lock clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.installed ## get Fashion-MNIST, train, evaluate, save a model
@@ -31,8 +31,19 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCKED),--require-hashes -r requirements/dev.lock,-e '.[dev]')
+	$(if $(LOCKED),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .)
 	touch $@ $(VENV)/.installed
+
+fuzz: $(VENV)/.installed-dev ## damaged and hostile files for every parser
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(or $(SECONDS),60)
+
+audit: $(VENV)/.installed-dev ## known faults of the packages
+	.ci/audit
+
+lock: ## the exact packages of CI, with hashes
+	uv pip compile pyproject.toml --extra dev --constraint requirements/limits.txt --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-annotate --no-header --output-file requirements/dev.lock
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

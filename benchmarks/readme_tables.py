@@ -90,8 +90,18 @@ def loading_table(words: Words) -> str:
 
 
 def kills_sentence(words: Words) -> str:
-    """What killing came to."""
-    return words["kills"].format(**read_record("kills-cpu"))
+    """What killing came to, in all and for each task, way of loading and number of processes."""
+    record = read_record("kills-cpu")
+    rows = "\n".join(words["kills row"].format(**row) for row in record["cells"])
+    return words["kills"].format(rows=rows, **{key: record[key] for key in ("kills", "half_written", "equal", "runs")})
+
+
+def security_sentence(words: Words) -> str:
+    """What fuzzing came to."""
+    record = read_record("security")
+    counts = {key: record[key] for key in ("inputs", "refused", "understood", "harms")}
+    limits = {"gigabytes": record["limits"]["bytes"] / 2**30, "seconds": record["limits"]["seconds"]}
+    return words["security"].format(kinds=len(record["parsers"]), **counts, **limits)
 
 
 def distributed_sentence(words: Words) -> str:
@@ -222,6 +232,7 @@ SECTIONS: dict[str, Callable[[Words], str]] = {
     "results": training_table,
     "loading": loading_table,
     "kills": kills_sentence,
+    "security": security_sentence,
     "distributed": distributed_sentence,
     "networks": networks_sentence,
     "scenes": scenes_text,
