@@ -30,7 +30,8 @@ ENGLISH = {
     "loading set": "about {width} × {height}",
     "kills": "`benchmarks/kills.py` killed runs {kills} times at random moments, {half_written} of them with a checkpoint half written: "
     "{equal} of {runs} runs ended with the bits of the run that was left alone.\n\n"
-    "| what was trained | kills | with a checkpoint half written | runs that ended with the same bits |\n|---|---|---|---|\n{rows}",
+    "| what was trained | kills | with a checkpoint half written | runs that ended with the same bits |\n"
+    "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} of {runs} |",
     "security": "{inputs:,} damaged and hostile files of {kinds} kinds were read by `tests/fuzz/fuzz.py`: {refused:,} were refused in a sentence, "
     "{understood:,} understood all the same, and {harms} ran code, touched another file, crashed, or took more than {gigabytes:.0f} GiB or "
@@ -90,7 +91,8 @@ CHINESE = {
     "loading ours": "{ratio:.1f}×，{memory:.1f} GiB",
     "loading set": "约 {width} × {height}",
     "kills": "`benchmarks/kills.py` 在随机时刻杀死运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中有 {equal} 次的结果与未受"
-    "打扰的运行逐比特相同。\n\n| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n|---|---|---|---|\n{rows}",
+    "打扰的运行逐比特相同。\n\n| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
+    "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} / {runs} |",
     "security": "`tests/fuzz/fuzz.py` 读入了 {kinds} 类共 {inputs:,} 个损坏或恶意的文件：{refused:,} 个被一句话拒绝，{understood:,} 个仍可读懂，"
     "{harms} 个运行了代码、碰了别的文件、崩溃，或占用超过 {gigabytes:.0f} GiB 或 {seconds:.0f} 秒。",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .core.errors import UserError
 from .core.lazy import lazy_names
 from .networks import NetworkSpec, get_spec, list_models
 from .networks.zoo import split_name
@@ -80,7 +81,7 @@ def create_model(
     spec = get_spec(name_or_spec, **overrides) if isinstance(name_or_spec, str) else name_or_spec.updated(**overrides)
     if weights is None:
         if input_weights is not None:
-            raise ValueError(f"input_weights={input_weights!r} adapts pretrained weights; name them with weights=")
+            raise UserError(f"input_weights={input_weights!r} adapts pretrained weights; name them with weights=")
         from .networks import build
 
         return build(spec)

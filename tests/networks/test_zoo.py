@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import resnets.networks
+from resnets.core.errors import UserError
 from resnets.networks import ROWS, NetworkSpec, get_row, get_spec, list_models
 from resnets.networks.zoo import split_name
 
@@ -65,7 +66,7 @@ def test_unknown_names_are_answered(name: str, message: str) -> None:
     with pytest.raises(ValueError) as error:
         get_row(name)
     assert message in str(error.value)
-    assert type(error.value) is ValueError  # one sentence, not pydantic's report
+    assert type(error.value) is UserError  # one sentence, not pydantic's report
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_wrong_overrides_are_answered(text: str, message: str) -> None:
     with pytest.raises(ValueError) as error:
         get_spec(text)
     assert message in str(error.value)
-    assert type(error.value) is ValueError
+    assert type(error.value) is UserError
 
 
 def test_list_models_matches_shell_patterns_in_the_zoos_order() -> None:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import UserError
 from ..networks import NetworkSpec
 from ..networks.zoo import get_spec
 
@@ -139,7 +140,7 @@ def contestants(
     for path in quantized if "predict" in modes else ():
         reader = _RUNTIMES.get(path.suffix)
         if reader is None:
-            raise ValueError(f"{path} is no ONNX (.onnx) or OpenVINO (.xml) file; resnets export writes both")
+            raise UserError(f"{path} is no ONNX (.onnx) or OpenVINO (.xml) file; resnets export writes both")
         taking_part.append(Contestant("resnets", reader, "predict", "int8", file=str(path.resolve())))
     if "onnxruntime" in runtimes and "bf16" in precisions:
         left_out.append("onnxruntime has no convolutions in bf16 on CPUs")

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from ..data.decoding.formats import open_image
 from ..data.decoding.preprocessing import Preprocessing
 from ..deployment.prediction.predict import find_pictures, read_picture
@@ -47,7 +48,7 @@ def preprocessing_of(network: Network, size: int) -> Preprocessing:
         return own if own.size == size else own.model_copy(update={"size": size, "resize": None, "mean_picture": ""})
     channels = network.spec.in_channels
     if channels not in (1, 3):
-        raise ValueError(f"pictures have 1 or 3 channels, but the network takes {channels}; there is nothing to benchmark it on")
+        raise UserError(f"pictures have 1 or 3 channels, but the network takes {channels}; there is nothing to benchmark it on")
     mean, std = (_MEAN, _STD) if channels == 3 else ((0.449,), (0.226,))
     return Preprocessing(size=size, channels=channels, mean=mean, std=std)
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import torch
 
+from ..core.errors import UserError
 from ..core.machine import free_memory, process_peak
 from ..training.engine.objective import Inputs
 from .learning_rate_finder import unchanged
@@ -70,9 +71,9 @@ def find_batch_size(
         ValueError: not even a batch of two fits, or a share outside (0, 1].
     """
     if not 0 < share <= 1:
-        raise ValueError(f"the share of the free memory lies above 0 and up to 1, not at {share:g}")
+        raise UserError(f"the share of the free memory lies above 0 and up to 1, not at {share:g}")
     if most < 2:
-        raise ValueError(f"a batch norm needs two pictures or more, so a search up to {most} finds nothing")
+        raise UserError(f"a batch norm needs two pictures or more, so a search up to {most} finds nothing")
     with unchanged(session):
         accumulation, session.step.accumulation = session.step.accumulation, 1
         session.network.train()
@@ -108,7 +109,7 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> tuple[int, int 
         largest, failed = (size, None) if fits(size) else (largest, size)
         size *= 2
     if not largest:
-        raise ValueError("not even a batch of 2 pictures fits in the GPU's memory; choose a smaller network or --image-size")
+        raise UserError("not even a batch of 2 pictures fits in the GPU's memory; choose a smaller network or --image-size")
     grain = max(1, largest // 8)
     end = failed if failed is not None else most + 1
     while end - largest > grain:

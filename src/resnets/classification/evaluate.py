@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..core.errors import UserError
 from ..training.distributed import ALONE, World
 
 Observer = Callable[[Tensor, Tensor, Tensor], None]
@@ -96,7 +97,7 @@ def evaluate(
                 logits = (logits + network(images.flip(-1)).float()) / 2
         num_classes = logits.shape[1]
         if int(labels.max()) >= num_classes:
-            raise ValueError(f"the data has a label {int(labels.max())}, but the network only {num_classes} classes")
+            raise UserError(f"the data has a label {int(labels.max())}, but the network only {num_classes} classes")
         if not count:
             confusion = torch.zeros(num_classes * num_classes, dtype=torch.long, device=logits.device)
         confusion += torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
@@ -114,7 +115,7 @@ def evaluate(
         count, top5 = (int(value) for value in world.sum(torch.tensor([count, top5])))
         loss = float(world.sum(torch.tensor([loss], dtype=torch.float64)))
     if not count:
-        raise ValueError("there are no pictures to evaluate on")
+        raise UserError("there are no pictures to evaluate on")
     size = round(len(confusion) ** 0.5)
     confusion = confusion.view(size, size).cpu()
     right = int(confusion.diagonal().sum())

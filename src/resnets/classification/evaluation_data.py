@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS, load
 from ..data.datasets.folders import OwnPictures, listed
 from ..data.datasets.holdout import chosen, hold_out, read_exclusions, read_split_file, without
@@ -121,7 +122,7 @@ def _stream(
     named = class_names(shards, shards.labels())
     places(named, classes, asked.data)
     if shards.names is not None and shards.names != classes[: len(shards.names)]:
-        raise ValueError(f"the shards {asked.data} number their classes in another order than the model; give them labels by name")
+        raise UserError(f"the shards {asked.data} number their classes in another order than the model; give them labels by name")
     loader = ShardLoader(
         shards, classes, preprocessing, batch_size=asked.batch_size, seed=0, drop_last=False, share=Share(), workers=default_workers(),
         device=device, max_unreadable=1.0, report=report,
@@ -143,7 +144,7 @@ def places(of_data: tuple[str, ...], of_model: tuple[str, ...], data: str) -> li
     unknown = [name for name in of_data if name not in of_model]
     if unknown:
         noun = "class" if len(unknown) == 1 else "classes"
-        raise ValueError(f"the model does not know the {noun} {listed(unknown)} of {data}; it knows {listed(of_model)}")
+        raise UserError(f"the model does not know the {noun} {listed(unknown)} of {data}; it knows {listed(of_model)}")
     return [of_model.index(name) for name in of_data]
 
 
@@ -165,4 +166,4 @@ def _chosen(own: OwnPictures, asked: EvaluationData, trained_with: Mapping[str, 
     for split in ("test", "val", "all"):
         if split in splits:
             return splits[split]
-    raise ValueError(f"{own.root} has training pictures alone; measure on those with --split train")
+    raise UserError(f"{own.root} has training pictures alone; measure on those with --split train")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS, load, split_holdout
 from ..data.datasets.user_data import is_path, is_shards
 from ..data.decoding.preprocessing import Preprocessing, encoded
@@ -94,7 +95,7 @@ def _open_named(
     recipe: Recipe, device: torch.device, share: Share, report: Callable[[str], None], normalization: Normalization
 ) -> Feed:
     if recipe.exclude is not None:
-        raise ValueError(f"exclude={recipe.exclude} leaves out files of your own data, and {recipe.data} is a named data set")
+        raise UserError(f"exclude={recipe.exclude} leaves out files of your own data, and {recipe.data} is a named data set")
     images = load(recipe.data, "train", recipe.data_folder, report=report)
     if recipe.holdout:
         images, held_out = split_holdout(images, recipe.holdout, seed=0)
@@ -233,7 +234,7 @@ def training_order(recipe: Recipe, labels: torch.Tensor, device: torch.device, s
         share=share,
     )
     if order.batch_size % recipe.accumulation:
-        raise ValueError(f"the batch of {order.batch_size} cannot be cut into accumulation={recipe.accumulation} equal parts")
+        raise UserError(f"the batch of {order.batch_size} cannot be cut into accumulation={recipe.accumulation} equal parts")
     return order
 
 

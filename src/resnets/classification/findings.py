@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..inspection.grad_cam import grad_cam
 from ..networks import Network
@@ -103,7 +104,7 @@ class FindingsCollector:
             ValueError: no batch was seen, there is no such stage, or the network's head gives no classes.
         """
         if not self._seen:
-            raise ValueError("there are no pictures whose findings could be told")
+            raise UserError("there are no pictures whose findings could be told")
         chosen = [self._right[label] for label in sorted(self._right)] + self._mistakes[: self.num_wrong]
         explanations: list[Explanation] = []
         name, size = "", (0, 0)
@@ -172,7 +173,7 @@ def explained_stage(network: Network, image: Tensor, stage: str | None = None) -
     if stage is None:
         stage = next((name for name in reversed(sizes) if min(sizes[name]) >= SMALLEST_MAP), "conv1")
     if stage not in sizes:
-        raise ValueError(f"there is no stage {stage!r}; this network has {', '.join(sizes)}")
+        raise UserError(f"there is no stage {stage!r}; this network has {', '.join(sizes)}")
     return stage, sizes[stage]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..core.errors import UserError
 from ..networks import Network
 from .recipe import Recipe
 
@@ -31,7 +32,7 @@ class Learners:
         self.frozen = frozen_parts(network, recipe.fine_tuning.freeze)
         norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
         if recipe.bn in ("stats-frozen", "frozen", "recalibrate") and not norms:
-            raise ValueError(
+            raise UserError(
                 f"bn={recipe.bn!r} is about batch norms, but this network has norm={network.spec.norm!r}; leave --bn at train"
             )
         network.fixed_statistics = recipe.bn in ("stats-frozen", "frozen")
@@ -75,7 +76,7 @@ def frozen_parts(network: Network, freeze: str) -> frozenset[str]:
     if freeze == "none":
         return frozenset()
     if freeze != "body" and freeze not in names:
-        raise ValueError(
+        raise UserError(
             f"fine_tuning.freeze={freeze!r} is no part of this network; choose none, {', '.join(names)}, or body for all of them"
         )
     return frozenset(names if freeze == "body" else names[: names.index(freeze) + 1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..core.errors import UserError
 from ..data.loaders.protocol import Batch
 from ..training.engine.step import Diverged
 from .session import ClassificationSession
@@ -82,9 +83,9 @@ def range_test(
         ValueError: the bounds are no range, or fewer than 10 steps.
     """
     if not 0 < low < high:
-        raise ValueError(f"a range test goes from a low to a higher learning rate, both above 0, not from {low:g} to {high:g}")
+        raise UserError(f"a range test goes from a low to a higher learning rate, both above 0, not from {low:g} to {high:g}")
     if steps < 10:
-        raise ValueError(f"a range test of {steps} steps shows nothing; take 10 or more, for instance 100")
+        raise UserError(f"a range test of {steps} steps shows nothing; take 10 or more, for instance 100")
     peak = session.recipe.optimizer.learning_rate
     rates: list[float] = []
     losses: list[float] = []

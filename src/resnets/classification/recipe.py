@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ..core.errors import UserError
 from ..networks.zoo import get_spec
 from ..training.base_recipe import RunRecipe, read_run_recipe
 from ..training.settings import Augmentation, EarlyStopping, Evaluation, FineTuning, Loss, Positive
@@ -91,33 +92,29 @@ class Recipe(RunRecipe):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.pruning and (self.augmentation.mixup or self.augmentation.cutmix):
-            raise ValueError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
+            raise UserError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
         if self.network == OF_THE_WEIGHTS and self.weights is None:
-            raise ValueError(
-                "network='weights' is the network that --weights are of, but there are none; name a network or weights"
-            )
+            raise UserError("network='weights' is the network that --weights are of, but there are none; name a network or weights")
         if self.pruning and self.sampling == "balanced":
-            raise ValueError(
-                "pruning needs each picture once an epoch, which balanced sampling does not give; use one or the other"
-            )
+            raise UserError("pruning needs each picture once an epoch, which balanced sampling does not give; use one or the other")
         if self.sampling == "balanced" and self.class_weights == "balanced":
-            raise ValueError(
+            raise UserError(
                 "sampling and class_weights both make rare classes count as much as frequent ones, together they count more; choose one"
             )
         if self.early_stopping.patience and not self.evaluation.every:
-            raise ValueError("early_stopping counts evaluations, but evaluation.every is 0; set it to 1 for one an epoch")
+            raise UserError("early_stopping counts evaluations, but evaluation.every is 0; set it to 1 for one an epoch")
         if self.pixel_mean and not self.normalize:
-            raise ValueError("pixel_mean is a way to normalize, which is off; use one or the other")
+            raise UserError("pixel_mean is a way to normalize, which is off; use one or the other")
         if self.pixel_mean and self.evaluation.image_size not in (None, self.image_size):
-            raise ValueError("pixel_mean has one mean for each pixel and fits one size only; leave evaluation.image_size unset")
+            raise UserError("pixel_mean has one mean for each pixel and fits one size only; leave evaluation.image_size unset")
         if self.loss.threshold is not None and self.loss.name != "binary-cross-entropy":
-            raise ValueError("loss.threshold is for binary-cross-entropy; set loss.name to it, or leave the threshold unset")
+            raise UserError("loss.threshold is for binary-cross-entropy; set loss.name to it, or leave the threshold unset")
         if self.fused_norms and self.compile:
-            raise ValueError("compile makes kernels for the norms itself; use it or fused_norms")
+            raise UserError("compile makes kernels for the norms itself; use it or fused_norms")
         if self.fused_norms and self.distributed.synchronized_norm:
-            raise ValueError("fused_norms takes the statistics of each process's own pictures; use one or the other")
+            raise UserError("fused_norms takes the statistics of each process's own pictures; use one or the other")
         if self.augmentation.repeats > 1 and (self.pruning or self.sampling != "uniform"):
-            raise ValueError("augmentation.repeats sets the order of the pictures, as pruning and sampling do; use one of them")
+            raise UserError("augmentation.repeats sets the order of the pictures, as pruning and sampling do; use one of them")
         return self
 
     def updated(self, **overrides: Any) -> Self:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..core.errors import UserError
 from ..data.augmentation import batch as changes_of_batch
 from ..data.decoding.preprocessing import Preprocessing
 from ..data.loaders.protocol import Batch, Loader
@@ -154,7 +155,7 @@ def open_session(recipe: Recipe, report: Callable[[str], None], world: World = A
     """
     device = choose_device(recipe.device, world.local_rank)
     if recipe.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs an NVIDIA GPU, but the run is on {device}; leave it off")
+        raise UserError(f"cuda_graphs needs an NVIDIA GPU, but the run is on {device}; leave it off")
     if recipe.fused_norms:
         needed_for_fused_norms(device)
     prepare_machine(recipe)
@@ -205,7 +206,7 @@ def try_picture(network: Network, preprocessing: Preprocessing, device: torch.de
             network.eval()(empty_picture(preprocessing, device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise UserError(
             f"the network cannot take pictures of {size} x {size} pixels ({reason}); set a larger --image-size"
         ) from None
 

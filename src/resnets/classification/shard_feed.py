@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..core.errors import UserError
 from ..data.datasets.shards import Shards, class_names, find_shards, first_pictures
 from ..data.datasets.user_data import absolute
 from ..data.doctor.probe import Survey, survey
@@ -72,7 +73,7 @@ def find_shard_parts(recipe: Recipe, report: Callable[[str], None]) -> ShardPart
         (recipe.exclude is not None, "exclude"),
     ):
         if asked:
-            raise ValueError(
+            raise UserError(
                 f"{what} needs pictures that can be told apart by their place, which a stream of shards has not; leave it off"
             )
     splits = find_shards(recipe.data)

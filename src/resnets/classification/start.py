@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build, get_spec
 from ..networks.zoo import spell
@@ -30,14 +31,12 @@ def read_start(recipe: Recipe) -> LoadedWeights | None:
     """
     if recipe.weights is None:
         if recipe.bn in ("stats-frozen", "frozen"):
-            raise ValueError(
+            raise UserError(
                 f"bn={recipe.bn!r} keeps the statistics of pretrained weights, but there are none; name some with --weights"
             )
         if recipe.fine_tuning.freeze != "none" or recipe.fine_tuning.head_first:
             what = "freeze" if recipe.fine_tuning.freeze != "none" else "head_first"
-            raise ValueError(
-                f"fine_tuning.{what} would keep fresh, random weights as they are; name pretrained ones with --weights"
-            )
+            raise UserError(f"fine_tuning.{what} would keep fresh, random weights as they are; name pretrained ones with --weights")
         return None
     return read_weights(recipe.weights, None if recipe.network == OF_THE_WEIGHTS else get_spec(recipe.network))
 

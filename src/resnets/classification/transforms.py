@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..data.augmentation import batch as changes_of_batch
 from ..data.augmentation import colour, policies
 from ..data.decoding.preprocessing import Preprocessing
@@ -34,7 +35,7 @@ def preprocessings(
     values = {"channels": channels, "mean": mean, "std": std} if recipe.normalize else {"channels": channels}
     if recipe.pixel_mean:
         if not mean_picture:
-            raise ValueError("pixel_mean needs pictures of one size that fit in memory, which this data is not; leave it off")
+            raise UserError("pixel_mean needs pictures of one size that fit in memory, which this data is not; leave it off")
         values = {"channels": channels, "mean_picture": mean_picture}
     evaluation = recipe.evaluation
     later = {"size": evaluation.image_size or seen, "resize": evaluation.resize, "interpolation": evaluation.interpolation}
@@ -58,7 +59,7 @@ def augmentations(
     settings, policy = recipe.augmentation, recipe.augmentation.policy
     flip = settings.horizontal_flip or ("random" if flip_keeps_class else "off")
     if settings.lighting and training.channels != 3:
-        raise ValueError("augmentation.lighting shifts colours, but these pictures are grey; set it to 0")
+        raise UserError("augmentation.lighting shifts colours, but these pictures are grey; set it to 0")
     settings.crop.box(1000, 1000, training.size, [0.5] * settings.crop.NUMBERS)  # says at once whether the sizes go together
     mean = [255 * value for value in training.mean] or [127.5] * training.channels
 

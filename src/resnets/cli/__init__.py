@@ -7,6 +7,7 @@ import os
 import sys
 from importlib import import_module
 
+from ..core.errors import JobError, ResnetsError
 from ..core.reading import ALLOW_OUTSIDE
 from ..core.text import harmless
 
@@ -48,7 +49,8 @@ that lie outside of its own folder) and --trust (let torch run the graph of a .p
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0 done, 1 the job failed, 2 the request was wrong."""
+    """Runs the command line and returns its exit status: 0 done, 1 the job failed, 2 the request was wrong, 70 a defect
+    of ours."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if "--allow-outside" in arguments:
@@ -79,15 +81,23 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, ResnetsError):
+            return _fail(str(error), 1 if isinstance(error, JobError) else 2)
         if isinstance(error, OSError):
             message = error.strerror or str(error)
             named = f": {error.filename}" if error.filename and str(error.filename) not in message else ""
             return _fail(message + named, 2 if isinstance(error, FileNotFoundError) else 1)
-        if isinstance(error, ValueError):
-            return _fail(str(error), 2)
-        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
-            return _fail(str(error), 1)  # our own: Diverged, Interrupted
-        return _fail(f"{type(error).__name__}: {error} (this looks like a defect; --debug shows where)", 1)
+        # Whatever else it is, the user did not ask for it wrongly: ours are the errors above.
+        reason = " ".join(str(error).split())
+        return _fail(
+            f"this is a defect of resnets, not of your request ({type(error).__name__}{': ' if reason else ''}{reason}). Please report it with "
+            "what the same command prints with --debug at its end",
+            DEFECT,
+        )
+
+
+DEFECT = 70
+"""Exit status of a defect of ours (EX_SOFTWARE of sysexits.h)."""
 
 
 def _fail(message: str, status: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from ..benchmark.contestants import AGAINST, Against
+from ..core.errors import UserError
 from ..reports.tables import percent, print_table, table
 from .options import messages, parse, print_json, results
 
@@ -65,7 +66,7 @@ def run(arguments: list[str]) -> int:
     console = messages()
     device = choose_device(options.device)
     if options.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"--cuda-graphs needs an NVIDIA GPU, but this is {device}; leave it off")
+        raise UserError(f"--cuda-graphs needs an NVIDIA GPU, but this is {device}; leave it off")
     request = Request(
         modes=("predict", "train") if options.train else ("predict",),
         precisions=options.precision,
@@ -99,17 +100,17 @@ def run(arguments: list[str]) -> int:
 
 def _check(options: BenchmarkOptions) -> None:
     if not options.networks:
-        raise ValueError("name at least one network: resnets benchmark resnet50")
+        raise UserError("name at least one network: resnets benchmark resnet50")
     for option, values in (("--batch", options.batch), ("--size", (options.size,)), ("--threads", (options.threads,))):
         for value in values:
             if value is not None and value < 1:
-                raise ValueError(f"{option} is at least 1, not {value}")
+                raise UserError(f"{option} is at least 1, not {value}")
     if options.rounds < 1 or options.seconds < 0:
-        raise ValueError(f"--rounds is at least 1 and --seconds not negative, not {options.rounds} and {options.seconds:g}")
+        raise UserError(f"--rounds is at least 1 and --seconds not negative, not {options.rounds} and {options.seconds:g}")
     if not options.precision:
-        raise ValueError("--precision needs fp32, bf16 or int8, or several of them")
+        raise UserError("--precision needs fp32, bf16 or int8, or several of them")
     if options.quantized and len(options.networks) > 1:
-        raise ValueError("--quantized files are of one network; name one")
+        raise UserError("--quantized files are of one network; name one")
 
 
 def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
@@ -129,7 +130,7 @@ def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
         torch.manual_seed(0)
         network, fresh = create_model(name), True
     if network.spec.head != "classes" or network.spec.dims != 2:
-        raise ValueError(f"{name} is no classifier of pictures, which is what is measured here")
+        raise UserError(f"{name} is no classifier of pictures, which is what is measured here")
     native = network.preprocessing.size if network.preprocessing is not None else network.spec.input_size
     return Subject(name, network, size or native, peer_names(network.spec)), fresh
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from .options import messages, parse, print_json, results
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(arguments: list[str]) -> int:
         notes += _write_ours(read, options.output, options.classes)
     else:
         if options.classes is not None:
-            raise ValueError(f"--classes has no place in a file for {options.to}; only --to resnets keeps class names")
+            raise UserError(f"--classes has no place in a file for {options.to}; only --to resnets keeps class names")
         state = convert(dict(read.state), spec=read.spec, source="resnets", target=options.to)
         _write_foreign(state, options.output)
     for note in notes:
@@ -86,7 +87,7 @@ def run(arguments: list[str]) -> int:
 def _check_ending(path: Path, layout: str) -> None:
     allowed = (".safetensors",) if layout == "resnets" else (".safetensors", ".pth", ".pt", ".bin")
     if path.suffix not in allowed:
-        raise ValueError(f"--output {path}: a file for {layout} ends in {' or '.join(allowed)}")
+        raise UserError(f"--output {path}: a file for {layout} ends in {' or '.join(allowed)}")
 
 
 def _read(options: ConvertOptions) -> LoadedWeights:
@@ -95,14 +96,14 @@ def _read(options: ConvertOptions) -> LoadedWeights:
 
     path = options.file
     if not path.exists():
-        raise ValueError(f"there is no file or folder {path}")
+        raise UserError(f"there is no file or folder {path}")
     if path.is_dir() or is_our_model(path):
         read = read_weights(path)
         for option, given in (("--network", options.network), ("--prefix", options.prefix)):
             if given:
-                raise ValueError(f"{option} {given} has no use here: {path} says itself which network it holds")
+                raise UserError(f"{option} {given} has no use here: {path} says itself which network it holds")
         if options.source not in (None, read.layout):
-            raise ValueError(f"--from {options.source}: {path} is in the layout of {read.layout}")
+            raise UserError(f"--from {options.source}: {path} is in the layout of {read.layout}")
         return read
     return read_foreign(path, layout=options.source, network=options.network, prefix=options.prefix)
 
@@ -135,7 +136,7 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
     if classes_file is not None:
         classes = tuple(line for line in classes_file.read_text("utf-8").splitlines() if line.strip())
         if len(classes) != spec.num_classes:
-            raise ValueError(f"{classes_file} has {len(classes)} class names, but the network has {spec.num_classes} logits")
+            raise UserError(f"{classes_file} has {len(classes)} class names, but the network has {spec.num_classes} logits")
     elif classes is None and spec.num_classes == 1000:
         classes = imagenet_classes()
         notes.append("the file names no classes; as there are 1000, they were taken for ImageNet-1K's in their usual order")
@@ -163,7 +164,7 @@ def _usual_preprocessing(channels: int, size: int) -> Preprocessing:
 
     usual = adapted_preprocessing(get_weights("resnet18/imagenet1k-v1").preprocessing, channels)
     if usual is None:
-        raise ValueError(
+        raise UserError(
             f"the network takes {channels} channels, and a model file describes pictures of 1 or 3; "
             "convert it to another layout, or load it with create_model(..., weights=FILE)"
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS
 from ..data.datasets.locate import locate
 from ..networks.zoo import explain
@@ -86,7 +87,7 @@ def run(arguments: list[str]) -> int:
         return check(rest)
     if action == "list":
         return _list(parse(ListOptions, rest, "data list", "List the data sets."))
-    raise ValueError(f"resnets data has no action {action!r}; there are check, get, list and make")
+    raise UserError(f"resnets data has no action {action!r}; there are check, get, list and make")
 
 
 def _get(options: GetOptions) -> int:
@@ -111,12 +112,12 @@ def _make(options: MakeOptions) -> int:
     from .data_check import shown_progress
 
     if options.name != NAME:
-        raise ValueError(f"resnets data make makes {NAME} and no {options.name!r}")
+        raise UserError(f"resnets data make makes {NAME} and no {options.name!r}")
     try:
         scenes = SceneSettings(size=options.size, smallest=options.smallest, largest=options.largest, objects=options.objects)
         settings = SceneSet(seed=options.seed, train=options.train, val=options.val, scenes=scenes)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise UserError(explain(error)) from None
     with shown_progress(NAME, "making", "made", "scenes") as told:
         made = make_scenes(options.output, settings, garments=options.data_folder, report=messages().print, progress=told)
     if options.json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS
 from ..data.doctor.findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
 from ..reports.tables import duration, print_table, table
@@ -70,9 +71,9 @@ def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(CheckOptions, arguments, "data check", _DESCRIPTION)
     if options.workers is not None and options.workers < 0:
-        raise ValueError(f"--workers {options.workers} is negative; 0 stands for none")
+        raise UserError(f"--workers {options.workers} is negative; 0 stands for none")
     if options.seconds <= 0:
-        raise ValueError(f"--seconds {options.seconds:g} leaves no time; choose for instance 60")
+        raise UserError(f"--seconds {options.seconds:g} leaves no time; choose for instance 60")
     files = options.data not in DATASETS  # a data set with a name is trained on as it was published
     checkup, sources, crash_proof = _check(options)
     folder = options.output or Path("checks") / Path(checkup.name).name
@@ -154,7 +155,7 @@ def _find(data: str) -> OwnPictures:
     from ..data.annotated.opening import ANNOTATED
 
     names = ", ".join((*DATASETS, *ANNOTATED))
-    raise ValueError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {names}")
+    raise UserError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {names}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from ..core.errors import UserError
 from ..inspection.references import ReferenceName
 from ..networks import NetworkSpec, get_row, get_spec
 from ..networks.zoo import split_name
@@ -33,16 +34,16 @@ def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(DescribeOptions, arguments, "describe", "Show a network's layers, named as in the paper.")
     if not options.names:
-        raise ValueError("name at least one network: resnets describe resnet50")
+        raise UserError("name at least one network: resnets describe resnet50")
     if options.input_size is not None and options.input_size < 1:
-        raise ValueError(f"--input-size is a number of pixels, not {options.input_size}")
+        raise UserError(f"--input-size is a number of pixels, not {options.input_size}")
     if options.against is not None and options.input_size is not None:
-        raise ValueError("--against compares definitions, which have no --input-size; leave one of the two out")
+        raise UserError("--against compares definitions, which have no --input-size; leave one of the two out")
     totals = []
     for name in options.names:
         if "/" in name:
             if options.against is not None:
-                raise ValueError(f"--against compares the fields of our own spec, and {name} has none; name a network of the zoo")
+                raise UserError(f"--against compares the fields of our own spec, and {name} has none; name a network of the zoo")
             totals.append(_foreign(name, options.input_size, as_json=options.json))
         elif options.against is not None:
             _compare(name, get_spec(name), options.against, as_json=options.json)

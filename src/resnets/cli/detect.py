@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..detection.recipe import DetectionRecipe
 from ..detection.recipes import RECIPES
 from ..reports.tables import duration, percent, print_table, table
@@ -73,7 +74,7 @@ def _evaluate(arguments: list[str]) -> int:
     about = "Measure a trained detector on pictures whose objects are known."
     options = parse(EvaluateOptions, arguments, "detect evaluate", about)
     if options.batch_size < 1:
-        raise ValueError("--batch-size is at least 1")
+        raise UserError("--batch-size is at least 1")
     import torch
 
     from ..data.annotated.opening import open_annotated
@@ -91,13 +92,13 @@ def _evaluate(arguments: list[str]) -> int:
     trained_with = DETECTOR.describe(path).provenance.get("recipe", {})
     name = options.data or trained_with.get("data")
     if name is None:
-        raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
+        raise UserError(f"{path} does not say what it was trained on; name the data set with --data")
     asked = TestTime(box_refinement=options.box_refinement, voting_iou=options.voting_iou, flip=options.flip, sizes=options.sizes)
     detector.testing = detector.testing.with_more(asked)
     report = messages().print
     pictures = open_annotated(name, options.split, options.data_folder, report)
     if pictures.classes != classes:
-        raise ValueError(f"{name} has the classes {', '.join(pictures.classes)}, and {path} knows {', '.join(classes)}")
+        raise UserError(f"{name} has the classes {', '.join(pictures.classes)}, and {path} knows {', '.join(classes)}")
     order = EpochOrder(len(pictures), options.batch_size, seed=0, drop_last=False)
     loader = SceneLoader(pictures, order, device=device, report=report)
     result = evaluate_detector(detector, loader.in_order(), pictures.objects, num_classes=len(classes), precision=options.precision)
@@ -132,9 +133,9 @@ class PredictOptions:
 def _predict(arguments: list[str]) -> int:
     options = parse(PredictOptions, arguments, "detect predict", "Find objects on pictures, with a trained detector.")
     if not options.pictures:
-        raise ValueError("name at least one picture or folder behind the model")
+        raise UserError("name at least one picture or folder behind the model")
     if not 0 <= options.score <= 1:
-        raise ValueError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
+        raise UserError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
     from ..deployment.prediction.predict import find_pictures
     from ..detection.model_kind import DETECTOR
     from ..detection.predict import DetectedPicture, predict_boxes

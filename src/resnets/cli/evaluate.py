@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..deployment.graph.names import EngineName
 from ..reports.tables import confusion_rows, percent, print_table, table
 from .options import messages, parse, print_json, results
@@ -65,7 +66,7 @@ def run(arguments: list[str]) -> int:
     settings = trained_with.get("evaluation", {})
     name = options.data or trained_with.get("data")
     if name is None:
-        raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
+        raise UserError(f"{path} does not say what it was trained on; name the data set with --data")
     asked = EvaluationData(name, options.data_folder, options.split, options.batch_size, options.exclude)
     run = options.model if options.model.is_dir() else None
     classes = model.classes

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..deployment.engines.choice import choose_engine, fast_precision
 from ..deployment.engines.engine import EngineModule
@@ -52,7 +53,7 @@ class EvaluatedModel:
             self.network, self.description = open_network(self.path, device=self.device)
         known = self.description
         if known.classes is None or known.preprocessing is None:
-            raise ValueError(f"{self.path} knows neither its classes nor its preprocessing; export it from a model file")
+            raise UserError(f"{self.path} knows neither its classes nor its preprocessing; export it from a model file")
         self.classes: tuple[str, ...] = known.classes
         self.preprocessing: Preprocessing = known.preprocessing
         self.trained_with = known.provenance.get("recipe", {})

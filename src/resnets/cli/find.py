@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..classification.recipe import Recipe
+from ..core.errors import UserError
 from ..reports import plots
 from ..reports.tables import print_table, table
 from .options import messages, print_json, results
@@ -39,7 +40,7 @@ def run(arguments: list[str]) -> int:
         return 0
     kinds = {"learning-rate": _learning_rate, "batch-size": _batch_size}
     if arguments[0] not in kinds:
-        raise ValueError(f"resnets find looks for {' or '.join(kinds)}, not {arguments[0]!r}")
+        raise UserError(f"resnets find looks for {' or '.join(kinds)}, not {arguments[0]!r}")
     if "-h" in arguments or "--help" in arguments:
         print(_HELP, end="")
         return 0
@@ -55,7 +56,7 @@ def _number(option: str, arguments: list[str], default: float, *, whole: bool = 
     try:
         return (int(text) if whole else float(text)), rest
     except ValueError:
-        raise ValueError(f"{option} takes a {'whole ' if whole else ''}number, not {text!r}") from None
+        raise UserError(f"{option} takes a {'whole ' if whole else ''}number, not {text!r}") from None
 
 
 def _session(recipe: Recipe) -> ClassificationSession:

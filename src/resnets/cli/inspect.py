@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..reports import plots
 from ..reports.tables import print_table, table
 from .options import messages, parse, print_json, results
@@ -55,13 +56,13 @@ def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(InspectOptions, arguments, "inspect", "Measure responses and gradients of every residual unit on one batch.")
     if not options.names:
-        raise ValueError("name at least one network: resnets inspect cifar-plain56 cifar-resnet56")
+        raise UserError("name at least one network: resnets inspect cifar-plain56 cifar-resnet56")
     if options.batch_size < 2:
-        raise ValueError(f"--batch-size is at least 2, for the batch norms' statistics, not {options.batch_size}")
+        raise UserError(f"--batch-size is at least 2, for the batch norms' statistics, not {options.batch_size}")
     if options.input_size is not None and options.input_size < 1:
-        raise ValueError(f"--input-size is a number of pixels, not {options.input_size}")
+        raise UserError(f"--input-size is a number of pixels, not {options.input_size}")
     if options.seed < 0:
-        raise ValueError(f"--seed is 0 or more, not {options.seed}")
+        raise UserError(f"--seed is 0 or more, not {options.seed}")
     if options.plot is not None:
         plots.picture_format(options.plot)
     measured = []
@@ -95,7 +96,7 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
             report = measure_signal(network, images, labels, training=not options.evaluation)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(f"{name} cannot take pictures of {size} pixels ({reason}); try another --input-size") from None
+            raise UserError(f"{name} cannot take pictures of {size} pixels ({reason}); try another --input-size") from None
     mode = "running statistics" if options.evaluation else "training step"
     about = {"state": state, "data": data, "batch_size": options.batch_size, "input_size": size, "seed": options.seed, "mode": mode}
     return report, about
@@ -120,11 +121,11 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
 
     spec = network.spec
     if not spec.num_classes:
-        raise ValueError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
+        raise UserError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
     generator = torch.Generator().manual_seed(options.seed)
     takes_pictures = spec.dims == 2 and spec.in_channels in (1, 3)
     if options.data == "digits" and not takes_pictures:
-        raise ValueError(
+        raise UserError(
             f"the digits are pictures of one or three channels, but the network takes {spec.in_channels} channels "
             f"in {spec.dims} dimensions; use --data normal"
         )
@@ -137,7 +138,7 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
     arrays = _own_data(network, recipe) if options.data == "auto" else None
     arrays = load("digits", "train") if arrays is None else arrays
     if options.batch_size > len(arrays):
-        raise ValueError(
+        raise UserError(
             f"--batch-size {options.batch_size} is more than the {len(arrays)} pictures of {arrays.name}; use --data normal"
         )
     chosen = torch.randperm(len(arrays), generator=generator)[: options.batch_size]
@@ -150,7 +151,7 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
     if network.preprocessing is not None:
         prepare = network.preprocessing
         if size != prepare.size and prepare.mean_picture:
-            raise ValueError(f"the network's preprocessing has a mean for each of {prepare.size} pixels; leave --input-size out")
+            raise UserError(f"the network's preprocessing has a mean for each of {prepare.size} pixels; leave --input-size out")
         prepare = prepare if size == prepare.size else prepare.model_copy(update={"size": size, "resize": None})
     else:
         prepare = Preprocessing(

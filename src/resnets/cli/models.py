@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..networks import FAMILIES, get_row, list_models
 from ..reports.tables import giga, print_table, table
 from .options import parse, print_json, results
@@ -37,7 +38,7 @@ def run(arguments: list[str]) -> int:
 
     names = list_models(options.pattern)
     if not names and any(letter in options.pattern for letter in "*?["):
-        raise ValueError(f"no network's name matches {options.pattern!r}; `resnets models` lists them all")
+        raise UserError(f"no network's name matches {options.pattern!r}; `resnets models` lists them all")
     rows = []
     for name in names or [options.pattern]:
         row = get_row(name)
@@ -73,7 +74,7 @@ def _against_papers(options: ModelsOptions) -> int:
             (cost.network, QUANTITIES[cost.quantity], cost.printed, f"{ours:,}", difference, cost.source, cost.reason or "")
         )
     if not rows:
-        raise ValueError(
+        raise UserError(
             f"no paper's numbers are kept here for {options.pattern!r}; `resnets models --against papers` lists all there are"
         )
     if not options.json:
@@ -92,7 +93,7 @@ def _foreign(options: ModelsOptions) -> int:
 
     names = list_foreign(options.pattern)
     if not names and any(letter in options.pattern for letter in "*?["):
-        raise ValueError(f"no network's name matches {options.pattern!r}")
+        raise UserError(f"no network's name matches {options.pattern!r}")
     rows = []
     for name in names or [options.pattern]:
         cost = foreign_parts(name)

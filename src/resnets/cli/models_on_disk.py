@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.errors import UserError
+
 
 def model_path(path: Path) -> Path:
     """The model file of a run directory, or the file itself.
@@ -14,8 +16,8 @@ def model_path(path: Path) -> Path:
     if path.is_dir():
         inside = path / "model.safetensors"
         if not inside.is_file():
-            raise ValueError(f"the folder {path} holds no model.safetensors; is its run finished? resnets train --resume {path}")
+            raise UserError(f"the folder {path} holds no model.safetensors; is its run finished? resnets train --resume {path}")
         return inside
     if not path.exists():
-        raise ValueError(f"there is no run directory or model file {path}")
+        raise UserError(f"there is no run directory or model file {path}")
     return path

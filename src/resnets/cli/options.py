@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from ..core.console import PlainConsole
+from ..core.errors import UserError
 from ..core.text import harmless, to_json
 
 Options = TypeVar("Options")
@@ -88,13 +89,13 @@ def _refuse(unknown: list[str], names: list[str], command: str) -> None:
     if not unknown:
         return
     if not unknown[0].startswith("-"):
-        raise ValueError(f"resnets {command} does not know what to do with {unknown[0]!r}; resnets {command} --help")
+        raise UserError(f"resnets {command} does not know what to do with {unknown[0]!r}; resnets {command} --help")
     wrong = unknown[0].partition("=")[0].lstrip("-").replace("_", "-")
     right = {name.replace("_", "-"): name.replace("_", "-") for name in names}
     right |= {name.rpartition(".")[2]: name for name in right}
     near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
     hint = f"did you mean --{right[near[0]]}?" if near else f"resnets {command} --help lists them."
-    raise ValueError(f"resnets {command} has no option --{wrong}; {hint}")
+    raise UserError(f"resnets {command} has no option --{wrong}; {hint}")
 
 
 def messages() -> Console:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..core.errors import UserError
 from ..deployment.graph.names import EngineName, is_exported
 from ..reports.tables import duration
 from .options import messages, parse, print_json, print_text, results
@@ -72,19 +73,19 @@ def run(arguments: list[str]) -> int:
 
 def _check(options: PredictOptions) -> None:
     if options.top < 1 or options.batch_size < 1:
-        raise ValueError("--top and --batch-size are at least 1")
+        raise UserError("--top and --batch-size are at least 1")
     if options.workers is not None and options.workers < 0:
-        raise ValueError(f"--workers {options.workers}: there are 0 or more processes")
+        raise UserError(f"--workers {options.workers}: there are 0 or more processes")
     if not options.pictures:
-        raise ValueError("name at least one picture or folder behind the model")
+        raise UserError("name at least one picture or folder behind the model")
     for_files = {"--probabilities": options.probabilities, "--features": options.features, "--restart": options.restart}
     alone = [name for name, given in for_files.items() if given] + ["--engine ray"] * (options.engine == "ray")
     if options.output is None and alone:
-        raise ValueError(f"{alone[0]} goes with --output FILE.parquet")
+        raise UserError(f"{alone[0]} goes with --output FILE.parquet")
     if options.output is not None and options.output.suffix.lower() != ".parquet":
-        raise ValueError(f"--output {options.output}: predictions are written to Parquet; name a file that ends in .parquet")
+        raise UserError(f"--output {options.output}: predictions are written to Parquet; name a file that ends in .parquet")
     if options.features is not None and options.engine not in ("auto", "ray", "torch"):
-        raise ValueError(f"the engine {options.engine} gives logits alone; --features go with --engine torch")
+        raise UserError(f"the engine {options.engine} gives logits alone; --features go with --engine torch")
 
 
 def _engine(options: PredictOptions, path: Path, count: int) -> Engine:
@@ -109,7 +110,7 @@ def _engine(options: PredictOptions, path: Path, count: int) -> Engine:
 def _for_features(options: PredictOptions, path: Path) -> EngineName | None:
     """The engine that has the maps of stages, where these are asked for."""
     if options.features is not None and is_exported(path):
-        raise ValueError(f"{path} gives logits alone; --features need the model file that it was made from")
+        raise UserError(f"{path} gives logits alone; --features need the model file that it was made from")
     return None if options.features is None else "torch"
 
 

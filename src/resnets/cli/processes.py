@@ -10,6 +10,7 @@ import logging
 import os
 from typing import Any
 
+from ..core.errors import UserError
 from ..data.workers.batches import default_workers
 from .options import messages
 
@@ -21,7 +22,7 @@ def read_number(value: str) -> int:
         ValueError: it is none, or fewer than 1.
     """
     if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"--processes takes their number, 1 or more, not {value!r}")
+        raise UserError(f"--processes takes their number, 1 or more, not {value!r}")
     return int(value)
 
 
@@ -32,7 +33,7 @@ def carry_out(arguments: list[str], number: int) -> int:
         ValueError: torchrun has started this process already.
     """
     if "RANK" in os.environ:
-        raise ValueError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
+        raise UserError("torchrun has started processes already; leave --processes off, and give their number to torchrun")
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

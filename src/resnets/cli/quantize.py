@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..deployment.graph.names import ENDINGS, is_exported
 from ..reports.tables import percent, print_table, table
 from .export import default_output
@@ -54,7 +55,7 @@ def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(QuantizeOptions, arguments, "quantize", "Write a trained network as int8, within a budget of accuracy.")
     if is_exported(options.model):
-        raise ValueError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
+        raise UserError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
     from ..core.claims import hold_file
     from ..core.environment import keep_large_buffers
     from ..core.files import clear_leftovers
@@ -72,7 +73,7 @@ def run(arguments: list[str]) -> int:
     check_request(output, options.format, options.max_drop)  # before pictures are read
     network, description = open_network(options.model)
     if description.provenance.get("weights") == "fresh":
-        raise ValueError(
+        raise UserError(
             f"{options.model} names no weights: an untrained network has no accuracy to keep; name a run or a model file"
         )
     data = open_quantization_data(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.errors import UserError
 from ..reports.tables import print_table, table
 from ..training.base_recipe import RunRecipe
 from .options import messages, print_json, results
@@ -24,10 +25,10 @@ def run(directory: Path, arguments: list[str], kind: type[RunRecipe], *, as_json
     values = [value] if value else arguments[1:]
     if option == REPLAY:
         if values:
-            raise ValueError(f"--replay takes nothing behind it, but got {' '.join(values)}")
+            raise UserError(f"--replay takes nothing behind it, but got {' '.join(values)}")
         return _replay(directory, kind, as_json)
     if len(values) > 1 or not all(value.isdecimal() and int(value) > 0 for value in values):
-        raise ValueError(f"--prove takes a number of steps behind it, such as --prove {DEFAULT_STEPS}, not {' '.join(values)}")
+        raise UserError(f"--prove takes a number of steps behind it, such as --prove {DEFAULT_STEPS}, not {' '.join(values)}")
     return _prove(directory, int(values[0]) if values else DEFAULT_STEPS, kind, as_json)
 
 
@@ -73,7 +74,7 @@ def _replay(directory: Path, kind: type[RunRecipe], as_json: bool) -> int:
     run = RunDirectory(directory)
     recipe = run.read_recipe(kind)
     if not (directory / STATE).is_file():
-        raise ValueError(f"{directory} has no black box: its loss and gradients were finite as far as it came")
+        raise UserError(f"{directory} has no black box: its loss and gradients were finite as far as it came")
     session = open_session(recipe, messages().print)
     check_origin(run, session, messages().print, read_only=True)
     found = replay(directory, session)

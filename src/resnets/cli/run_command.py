@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from ..core.environment import keep_large_buffers
+from ..core.errors import UserError
 from ..data.datasets.user_data import is_path
 from ..training.base_recipe import AnyRecipe, read_run_recipe
 from ..training.choices import Reason
@@ -45,13 +46,13 @@ class RunCommand(Generic[AnyRecipe]):
         if resumed is not None:
             if resume_checks.asked(arguments):
                 if number > 1:
-                    raise ValueError("--prove and --replay compare one process with itself; leave --processes off")
+                    raise UserError("--prove and --replay compare one process with itself; leave --processes off")
                 return resume_checks.run(Path(resumed), arguments, self.kind, as_json=as_json)
             changed_data = "--changed-data" in arguments
             arguments = [argument for argument in arguments if argument != "--changed-data"]
             if arguments:
                 options = " ".join(arguments)
-                raise ValueError(
+                raise UserError(
                     "--resume goes on with the run as it was and takes no other options but --changed-data, --prove and --replay, "
                     f"but got {options}"
                 )
@@ -109,11 +110,11 @@ class RunCommand(Generic[AnyRecipe]):
             from ..classification.recipes import nearest
 
             if arguments[0] not in self.recipes:
-                raise ValueError(nearest(arguments[0], self.recipes))
+                raise UserError(nearest(arguments[0], self.recipes))
             return self.recipes[arguments[0]], arguments[1:]
         if "-h" in arguments or "--help" in arguments:
             return self.kind(), arguments
-        raise ValueError(
+        raise UserError(
             f"name what to train: resnets {self.kind.command} {' | '.join(self.recipes)}, or a FOLDER, or --recipe FILE, or --resume RUN"
         )
 
@@ -130,7 +131,7 @@ def take(option: str, arguments: list[str], value: str = "a path") -> tuple[str 
             return argument.partition("=")[2], arguments[:i] + arguments[i + 1 :]
         if argument == option:
             if i + 1 == len(arguments):
-                raise ValueError(f"{option} needs {value} behind it")
+                raise UserError(f"{option} needs {value} behind it")
             return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
     return None, arguments
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..core.errors import UserError
 from ..reports.tables import duration, percent, print_table, table
 from ..segmentation.recipe import SegmentationRecipe
 from ..segmentation.recipes import RECIPES
@@ -67,7 +68,7 @@ def _evaluate(arguments: list[str]) -> int:
     about = "Measure a trained segmenter on pictures whose masks are known."
     options = parse(EvaluateOptions, arguments, "segment evaluate", about)
     if any(size < 1 for size in options.sizes):
-        raise ValueError("--sizes are lengths in pixels, 1 or more")
+        raise UserError("--sizes are lengths in pixels, 1 or more")
     import torch
 
     from ..data.annotated.mask_loader import MaskLoader
@@ -84,11 +85,11 @@ def _evaluate(arguments: list[str]) -> int:
     trained_with = SEGMENTER.describe(path).provenance.get("recipe", {})
     name = options.data or trained_with.get("data")
     if name is None:
-        raise ValueError(f"{path} does not say what it was trained on; name the data set with --data")
+        raise UserError(f"{path} does not say what it was trained on; name the data set with --data")
     report = messages().print
     pictures = open_annotated(name, options.split, options.data_folder, report, masks=True)
     if pictures.classes != classes:
-        raise ValueError(f"{name} has the classes {', '.join(pictures.classes)}, and {path} knows {', '.join(classes)}")
+        raise UserError(f"{name} has the classes {', '.join(pictures.classes)}, and {path} knows {', '.join(classes)}")
     loaders = [
         MaskLoader(
             pictures,
@@ -142,7 +143,7 @@ class PredictOptions:
 def _predict(arguments: list[str]) -> int:
     options = parse(PredictOptions, arguments, "segment predict", "Name a class for every pixel of pictures.")
     if not options.pictures:
-        raise ValueError("name at least one picture or folder behind the model")
+        raise UserError("name at least one picture or folder behind the model")
     from ..deployment.prediction.predict import find_pictures
     from ..reports.drawn_objects import draw_mask
     from ..segmentation.model_kind import SEGMENTER

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from ..core.errors import UserError
 from ..deployment.graph.names import is_exported
 from .options import messages, parse, print_json
 
@@ -61,9 +62,9 @@ def run(arguments: list[str]) -> int:
     """Carries out the command; Ctrl-C is how it ends well."""
     options = parse(ServeOptions, arguments, "serve", _ABOUT)
     if not options.max_upload > 0 or options.max_upload == float("inf"):
-        raise ValueError(f"--max-upload {options.max_upload:g} lets no picture through; give megabytes, such as 20")
+        raise UserError(f"--max-upload {options.max_upload:g} lets no picture through; give megabytes, such as 20")
     if not 0 <= options.score <= 1:
-        raise ValueError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
+        raise UserError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
     from ..deployment.engines.engine import needed
 
     needed("gradio", "serve")
@@ -121,7 +122,7 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
     if kind == "segmenter":
         segmenter = open_segmenter(path, device)
         return segmenter, segmenter.trained_with
-    raise ValueError(f"{path} is a {kind}, for which there is no page")
+    raise UserError(f"{path} is a {kind}, for which there is no page")
 
 
 def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Served, Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
+from ..core.errors import UserError
 from ..reports.tables import duration, print_table, table
 from ..studies import STUDIES, get_study
 from ..studies.experiment import Study
@@ -64,13 +65,13 @@ def run(arguments: list[str]) -> int:
     """Carries out the command."""
     options = parse(StudyOptions, arguments, "study", _DESCRIPTION.format(names=", ".join(STUDIES)))
     if options.name is not None and (options.all or options.list):
-        raise ValueError(f"--all and --list are for every study; leave them or the name {options.name!r} out")
+        raise UserError(f"--all and --list are for every study; leave them or the name {options.name!r} out")
     if options.list:
         return _list(options)
     if options.all:
         return _run_all(options)
     if options.name is None:
-        raise ValueError(f"name a study: resnets study {' | '.join(STUDIES)}, or --all, or --list")
+        raise UserError(f"name a study: resnets study {' | '.join(STUDIES)}, or --all, or --list")
     study = get_study(options.name)
     record = _run_one(study, options, seconds(options.budget), options.output or Path("studies") / study.name)
     if options.json:
@@ -89,7 +90,7 @@ def seconds(text: str) -> float:
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     total = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0.0
     if total <= 0:
-        raise ValueError(f"--budget {text!r} is no time; write for instance 90s, 10m or 1h30m")
+        raise UserError(f"--budget {text!r} is no time; write for instance 90s, 10m or 1h30m")
     return total
 
 

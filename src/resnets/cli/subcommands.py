@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 
+from ..core.errors import UserError
+
 Subcommand = Callable[[list[str]], int]
 
 
@@ -27,5 +29,5 @@ def dispatch(command: str, about: str, subcommands: Mapping[str, tuple[str, Subc
     if name not in subcommands:
         near = difflib.get_close_matches(name, subcommands, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(subcommands)}."
-        raise ValueError(f"there is no command `resnets {command} {name}`; {hint}")
+        raise UserError(f"there is no command `resnets {command} {name}`; {hint}")
     return subcommands[name][1](rest)

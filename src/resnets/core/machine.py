@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from .errors import UserError
+
 _ROOT = Path("/")
 _UNKNOWN_MEMORY = 4_000_000_000
 """Bytes taken as free where the system does not say."""
@@ -98,7 +100,7 @@ def process_peak() -> int:
     try:
         import resource
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "this system does not say how much memory a process had; try batches with resnets train --max-steps 3"
         ) from None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy
 
+from .errors import UserError
 from .reading import TABLE_LIMIT, read_file
 
 _KINDS = {
@@ -177,15 +178,15 @@ def unpickle_arrays(content: bytes, name: str) -> Any:
         read = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
         return _plain(read)
     except _Forbidden as error:
-        raise ValueError(
+        raise UserError(
             f"{name} holds {error}: only dicts, numbers, texts and numpy arrays of numbers are read from a pickle, because "
             "anything else could run code. Nothing of it was run. If you trust the file, save its tensors as .safetensors with "
             "the program that made it"
         ) from None
     except RecursionError:
-        raise ValueError(f"{name} is nested more deeply than any file of weights") from None
+        raise UserError(f"{name} is nested more deeply than any file of weights") from None
     except Exception as error:  # a damaged pickle makes the unpickler fail in many ways, all of them about the file
-        raise ValueError(f"{name} is not a pickle of arrays, or it is damaged: {error or type(error).__name__}") from None
+        raise UserError(f"{name} is not a pickle of arrays, or it is damaged: {error or type(error).__name__}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,14 +44,14 @@ def check_labels(objects: Sequence[Objects], detections: Sequence[Detections], n
         ValueError: not one list of detections for each picture, or a label outside the classes.
     """
     if len(objects) != len(detections):
-        raise ValueError(
+        raise UserError(
             f"{len(detections)} lists of detections for {len(objects)} pictures; give one for each, an empty one for none"
         )
     for what, lists in (("an object", objects), ("a detection", detections)):
         for labels in (each.labels for each in lists):
             if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
                 wrong = labels[(labels < 0) | (labels >= num_classes)][0]
-                raise ValueError(f"the label {wrong} of {what} is none of the {num_classes} classes, which count from 0")
+                raise UserError(f"the label {wrong} of {what} is none of the {num_classes} classes, which count from 0")
 
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..networks import get_spec
 from ..weights.caffe import BGR_MEAN, BGR_STD
 from ..weights.foreign_file import read_tensors
@@ -103,7 +104,7 @@ def detectron2_spec(name: str, **overrides: Any) -> DetectorSpec:
     """
     plain = "/".join(name.removesuffix(".yaml").split("/")[-2:])
     if plain not in PEERS:
-        raise ValueError(f"there is no configuration {name!r} of detectron2 with a spec here; there are {', '.join(PEERS)}")
+        raise UserError(f"there is no configuration {name!r} of detectron2 with a spec here; there are {', '.join(PEERS)}")
     return PEERS[plain].updated(**overrides)
 
 
@@ -117,9 +118,9 @@ def detectron2_keys(spec: DetectorSpec) -> dict[str, str]:
         ("rpn_convolutions", 1), ("rpn_objectness", "sigmoid"), ("pyramid_norm", False), ("head_convolutions", 0), ("global_context", False),
     ):  # fmt: skip
         if getattr(spec, field) != value:
-            raise ValueError(f"detectron2 has no detector with {field}={getattr(spec, field)!r}: its detectors have {value!r}")
+            raise UserError(f"detectron2 has no detector with {field}={getattr(spec, field)!r}: its detectors have {value!r}")
     if len(spec.image_mean) != 3:
-        raise ValueError(f"detectron2 takes pictures of 3 channels, and this detector {len(spec.image_mean)}")
+        raise UserError(f"detectron2 takes pictures of 3 channels, and this detector {len(spec.image_mean)}")
     trunk = "backbone." if spec.layout == "c4" else "backbone.bottom_up."
     network = table(spec.network_spec).rows
     rename = renaming(
@@ -195,7 +196,7 @@ def load_detectron2(path: Path, spec: DetectorSpec | str | None = None) -> Detec
             spec = detect_spec(state) if spec is None else detectron2_spec(spec)
         weights = from_detectron2(state, spec)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     detector = Detector(spec)
     detector.load_state_dict(weights)
     return detector.eval()
@@ -214,14 +215,14 @@ def detect_spec(state: Mapping[str, Tensor]) -> DetectorSpec:
     """
     scores = state.get("roi_heads.box_predictor.cls_score.weight")
     if not is_detectron2(state) or scores is None:
-        raise ValueError(f"these are no tensors of a Faster R-CNN of detectron2's: {', '.join(list(state)[:5])}, ...")
+        raise UserError(f"these are no tensors of a Faster R-CNN of detectron2's: {', '.join(list(state)[:5])}, ...")
     layout = "FPN" if any(key.startswith("backbone.fpn_") for key in state) else "C4"
     units = sum(key.endswith(".conv1.weight") for key in state if ".res4." in key)
     first = next((value for key, value in state.items() if key.endswith("res2.0.conv2.weight")), torch.empty(0, 64))
     shape = (units, first.shape[1])
     networks = {(6, 64): "resnet50-v1", (23, 64): "resnet101-v1", (23, 8): "resnext101-32x8d"}
     if shape not in networks:
-        raise ValueError(
+        raise UserError(
             f"res4 has {units} units, and res2's 3x3 convolutions see {shape[1]} channels each, which is no network of detectron2's zoo; "
             "give the detector's spec"
         )
@@ -272,7 +273,7 @@ def _without_settings(state: Mapping[str, Tensor], spec: DetectorSpec) -> dict[s
         ):
             field = name.replace("pixel", "image")
             wanted = tuple(round(v / 255, 6) for v in reversed(value.flatten().tolist()))
-            raise ValueError(f"{name} is {value.flatten().tolist()} (blue, green, red); the spec needs {field}={wanted}")
+            raise UserError(f"{name} is {value.flatten().tolist()} (blue, green, red); the spec needs {field}={wanted}")
     order = _anchor_order(spec)
     for level, sizes in enumerate(spec.anchor_sizes):
         name = f"proposal_generator.anchor_generator.cell_anchors.{level}"
@@ -281,7 +282,7 @@ def _without_settings(state: Mapping[str, Tensor], spec: DetectorSpec) -> dict[s
         if value is not None and not (
             value.shape == own_cells.shape and torch.allclose(value[order].float(), own_cells, atol=0.01)
         ):
-            raise ValueError(
+            raise UserError(
                 f"{name} {value.tolist()} are not the anchors of sizes {list(sizes)} and ratios {list(spec.anchor_ratios)}"
             )
     return rest

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from ..training.distributed import ALONE, World
 from .coco_ap import CocoAP, coco_ap
 from .detections import Detections
@@ -130,7 +131,7 @@ def evaluate_detector(
     detector.train(was_training)
     all_places = sorted(set(world.gathered(torch.cat(places)).tolist()))
     if not all_places:
-        raise ValueError("there are no pictures to evaluate on")
+        raise UserError("there are no pictures to evaluate on")
     found = _by_place(world.gathered(torch.cat(rows)).numpy())
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
     detections = [found.get(place, nothing) for place in all_places]

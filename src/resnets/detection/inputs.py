@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 
 def check_images(images: Sequence[Tensor], channels: int) -> None:
     """Checks pictures.
@@ -18,14 +20,14 @@ def check_images(images: Sequence[Tensor], channels: int) -> None:
         ValueError: none at all, one that is not (channels, h, w), is empty, or is not floating point; the message has its number.
     """
     if not len(images):
-        raise ValueError("there is no picture; give a list of at least one tensor (C, h, w)")
+        raise UserError("there is no picture; give a list of at least one tensor (C, h, w)")
     for i, image in enumerate(images):
         if image.dim() != 3 or image.shape[0] != channels or 0 in image.shape:
-            raise ValueError(
+            raise UserError(
                 f"picture {i} has shape {tuple(image.shape)}; a detector of {channels} channels takes ({channels}, h, w)"
             )
         if not image.is_floating_point():
-            raise ValueError(f"picture {i} is {image.dtype}; a detector takes floating point in [0, 1]: picture.float() / 255")
+            raise UserError(f"picture {i} is {image.dtype}; a detector takes floating point in [0, 1]: picture.float() / 255")
 
 
 def check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: int, num_classes: int) -> None:
@@ -36,23 +38,23 @@ def check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: in
             no class. The message has the picture's number and the box.
     """
     if targets is None:
-        raise ValueError("training needs targets: for each picture a dict with 'boxes' (G, 4) and 'labels' (G,), G = 0 for nothing")
+        raise UserError("training needs targets: for each picture a dict with 'boxes' (G, 4) and 'labels' (G,), G = 0 for nothing")
     if len(targets) != num_images:
-        raise ValueError(
+        raise UserError(
             f"there are {len(targets)} targets for {num_images} pictures; give one each, with no boxes where there is nothing"
         )
     for i, target in enumerate(targets):
         for name, shape in (("boxes", (-1, 4)), ("labels", (-1,))):
             if name not in target:
-                raise ValueError(f"target {i} has no {name!r}; it has {', '.join(target) or 'nothing'}")
+                raise UserError(f"target {i} has no {name!r}; it has {', '.join(target) or 'nothing'}")
             if target[name].dim() != len(shape) or target[name].shape[1:] != shape[1:]:
                 wanted = "(G, 4)" if name == "boxes" else "(G,)"
-                raise ValueError(f"{name} of picture {i} have shape {tuple(target[name].shape)}; they have to be {wanted}")
+                raise UserError(f"{name} of picture {i} have shape {tuple(target[name].shape)}; they have to be {wanted}")
         boxes, labels = target["boxes"], target["labels"]
         if len(boxes) != len(labels):
-            raise ValueError(f"picture {i} has {len(boxes)} boxes and {len(labels)} labels; give as many")
+            raise UserError(f"picture {i} has {len(boxes)} boxes and {len(labels)} labels; give as many")
         if not boxes.is_floating_point() or labels.dtype != torch.int64:
-            raise ValueError(
+            raise UserError(
                 f"picture {i} has boxes of {boxes.dtype} and labels of {labels.dtype}; they have to be float32 and int64"
             )
     boxes, labels = (torch.cat([target[name] for target in targets]) for name in ("boxes", "labels"))
@@ -67,7 +69,7 @@ def check_targets(targets: Sequence[Mapping[str, Tensor]] | None, num_images: in
         i += 1
     box, label = [round(v, 3) for v in boxes[first].tolist()], int(labels[first])
     if not 0 < label < num_classes:
-        raise ValueError(f"picture {i}, box {place} has label {label}; labels are 1 to {num_classes - 1}, and 0 is the background")
-    raise ValueError(
+        raise UserError(f"picture {i}, box {place} has label {label}; labels are 1 to {num_classes - 1}, and 0 is the background")
+    raise UserError(
         f"picture {i}, box {place} is {box}: a box is x1 y1 x2 y2 with x1 < x2 and y1 < y2, all finite; correct or drop it"
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..core.errors import UserError
 from ..core.reading import read_file
 from ..data.decoding.decode import EncodedPicture, Pixels
 from ..data.errors import Unreadable
@@ -61,7 +62,7 @@ def predict_boxes(
         ValueError: the detector does not know its classes.
     """
     if detector.classes is None:
-        raise ValueError("this detector does not know its classes; load it from a model file, or set its `classes`")
+        raise UserError("this detector does not know its classes; load it from a model file, or set its `classes`")
     device = next(detector.parameters()).device
     detector.eval()
     for path in paths:

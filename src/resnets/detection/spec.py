@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..core.errors import UserError
 from ..networks import NetworkSpec, get_spec
 from ..networks.zoo import split_name
 
@@ -202,52 +203,52 @@ class DetectorSpec(Settings):
         if own:
             field = min(own)
             instead = {"norm": "norm", "num_classes": "num_classes", "in_channels": "image_mean and image_std"}.get(field, "layout")
-            raise ValueError(f"network {self.network!r} sets {field}, which in a detector is said by {instead}")
+            raise UserError(f"network {self.network!r} sets {field}, which in a detector is said by {instead}")
         spec = self.plain_network
         if spec.dims != 2:
-            raise ValueError(f"network {self.network!r} takes {spec.dims}-dimensional inputs; a detector needs dims=2")
+            raise UserError(f"network {self.network!r} takes {spec.dims}-dimensional inputs; a detector needs dims=2")
         if len(self.image_mean) != len(self.image_std):
-            raise ValueError(f"image_mean has {len(self.image_mean)} channels and image_std {len(self.image_std)}; give one each")
+            raise UserError(f"image_mean has {len(self.image_mean)} channels and image_std {len(self.image_std)}; give one each")
         if not self.min_size:
-            raise ValueError("min_size is empty; give the shorter side of the resized picture, such as 800")
+            raise UserError("min_size is empty; give the shorter side of the resized picture, such as 800")
         if self.layout == "c4" and len(spec.blocks) < 2:
-            raise ValueError(f"layout c4 makes the last stage the box head, but {self.network!r} has one stage only; use fpn")
+            raise UserError(f"layout c4 makes the last stage the box head, but {self.network!r} has one stage only; use fpn")
         strides = self.map_strides
         if self.layout == "fpn" and any(b != 2 * a for a, b in pairwise(strides)):
-            raise ValueError(
+            raise UserError(
                 f"a pyramid needs maps whose strides double, but those of {self.network!r} are {list(strides)}; use layout='c4'"
             )
         if any(stride & (stride - 1) for stride in strides):
-            raise ValueError(f"the maps of {self.network!r} have strides {list(strides)}, which are no powers of two")
+            raise UserError(f"the maps of {self.network!r} have strides {list(strides)}, which are no powers of two")
         if len(self.anchor_sizes) != len(self.level_strides) or not all(self.anchor_sizes) or not self.anchor_ratios:
-            raise ValueError(
+            raise UserError(
                 f"anchor_sizes {list(self.anchor_sizes)} has to have one group for each of the {len(self.level_strides)} levels "
                 f"(strides {list(self.level_strides)}), and none may be empty"
             )
         per_level = {len(sizes) for sizes in self.anchor_sizes}
         if len(per_level) > 1:
-            raise ValueError(f"anchor_sizes {list(self.anchor_sizes)}: levels share their convolutions, so give each as many sizes")
+            raise UserError(f"anchor_sizes {list(self.anchor_sizes)}: levels share their convolutions, so give each as many sizes")
         unknown = [part for part in self.frozen_parts if part not in ("conv1", *spec.stage_names)]
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"frozen_parts has {unknown[0]!r}; the parts of {self.network!r} are {', '.join(('conv1', *spec.stage_names))}"
             )
         if self.norm_epsilon is not None and self.norm != "frozen-batch":
-            raise ValueError(
+            raise UserError(
                 f"norm_epsilon={self.norm_epsilon} is for norm='frozen-batch'; write network='{self.network}:norm_epsilon=…'"
             )
         if self.head_stride is not None and spec.stage_transitions[-1] is not None:
-            raise ValueError(
+            raise UserError(
                 f"head_stride={self.head_stride}: the last stage of {self.network!r} begins with a fixed stride; leave it unset"
             )
         for low, high in (("rpn_negative_iou", "rpn_positive_iou"), ("box_negative_iou", "box_positive_iou")):
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}; lower it")
+                raise UserError(f"{low}={getattr(self, low)} is above {high}={getattr(self, high)}; lower it")
         for field, default, layout in (
             ("head_stride", None, "c4"), ("head_convolutions", 0, "fpn"), ("pyramid_norm", False, "fpn"),
         ):  # fmt: skip
             if self.layout != layout and getattr(self, field) != default:
-                raise ValueError(f"{field} belongs to layout {layout!r}, but layout is {self.layout!r}; leave it at {default!r}")
+                raise UserError(f"{field} belongs to layout {layout!r}, but layout is {self.layout!r}; leave it at {default!r}")
         return self
 
     @property
@@ -305,4 +306,4 @@ def check_fields(overrides: dict[str, Any]) -> None:
         if field not in DetectorSpec.model_fields:
             near = difflib.get_close_matches(field, DetectorSpec.model_fields, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(DetectorSpec.model_fields)}."
-            raise ValueError(f"a detector has no field {field!r}; {hint}")
+            raise UserError(f"a detector has no field {field!r}; {hint}")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..weights.download import expected_hash, sha256
 from ..weights.layouts import layout_keys
 from ..weights.layouts.table import renaming
@@ -108,7 +109,7 @@ def _check_torchvision(spec: DetectorSpec) -> None:
     for field, values in allowed.items():
         if getattr(spec, field) not in values:
             choice = " or ".join(repr(value) for value in values)
-            raise ValueError(f"torchvision has no detector with {field}={getattr(spec, field)!r}: its detectors have {choice}")
+            raise UserError(f"torchvision has no detector with {field}={getattr(spec, field)!r}: its detectors have {choice}")
 
 
 @lru_cache(maxsize=8)
@@ -140,7 +141,7 @@ def check_state(given: Mapping[str, Tensor], expected: Mapping[str, str], spec: 
             more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
             problems.append(f"{what}: {', '.join(items[:_LISTED])}{more}")
     if problems:
-        raise ValueError(f"this is not the {layout} state dict of the spec's detector: {'; '.join(problems)}")
+        raise UserError(f"this is not the {layout} state dict of the spec's detector: {'; '.join(problems)}")
 
 
 def _releases() -> list[Any]:
@@ -160,7 +161,7 @@ def release_for(spec: DetectorSpec) -> Any:
         wanted = row.updated(num_classes=spec.num_classes)
         if shapes_of(wanted) == shapes_of(spec):
             return release
-    raise ValueError("the weights coco-v1 are those of resnet50-fpn and of resnet50-fpn-v2; this is another detector")
+    raise UserError("the weights coco-v1 are those of resnet50-fpn and of resnet50-fpn-v2; this is another detector")
 
 
 def release_in(path: Path) -> Any:

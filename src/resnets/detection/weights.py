@@ -26,6 +26,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..networks.zoo import split_name
 from ..weights.adapt import network_from
 from ..weights.download import fetched
@@ -178,7 +179,7 @@ def read_detector(weights: str | Path, spec: DetectorSpec) -> DetectorWeights | 
     predictor = _PREDICTORS[layout]
     try:
         if predictor not in state:
-            raise ValueError(f"there is no {predictor} among its tensors")
+            raise UserError(f"there is no {predictor} among its tensors")
         sized = spec.updated(num_classes=len(state[predictor]))
         if layout == "resnets":
             check_state(state, {name: name for name in shapes_of(sized)}, sized, "resnets")
@@ -189,7 +190,7 @@ def read_detector(weights: str | Path, spec: DetectorSpec) -> DetectorWeights | 
             return DetectorWeights(str(path), from_detectron2(state, sized), sized.num_classes)
         ours = from_torchvision(state, sized)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     release = release_in(path)
     if release is None:
         return DetectorWeights(str(path), ours, sized.num_classes)

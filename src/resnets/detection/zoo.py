@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..core.errors import UserError
 from ..networks import NetworkSpec, get_spec, list_models
 from ..networks.zoo import explain, spell, split_name
 from .spec import DetectorSpec, check_fields
@@ -85,7 +86,7 @@ def get_detector_spec(name: str, **overrides: Any) -> DetectorSpec:
         network = own.get("network") or (ROWS[plain].network if plain in ROWS else plain.rpartition("-")[0])
         return _spec(plain, {**own, "network": spell(get_spec(network, **of_network))})
     except ValidationError as error:
-        raise ValueError(f"detector {plain}: {explain(error)}") from None
+        raise UserError(f"detector {plain}: {explain(error)}") from None
 
 
 def _spec(name: str, changes: dict[str, Any]) -> DetectorSpec:
@@ -95,7 +96,7 @@ def _spec(name: str, changes: dict[str, Any]) -> DetectorSpec:
     if not network or layout not in ("fpn", "c4"):
         near = difflib.get_close_matches(name, [*ROWS, *(f"{row}-fpn" for row in list_models())], n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(ROWS)}, NETWORK-fpn and NETWORK-c4."
-        raise ValueError(f"there is no detector named {name!r}; {hint}")
+        raise UserError(f"there is no detector named {name!r}; {hint}")
     fields = {**(_PAPER if layout == "c4" else {}), "network": network, "layout": layout, **changes}
     if layout == "fpn" and "anchor_sizes" not in changes:
         fields["anchor_sizes"] = pyramid_anchors(fields["network"])

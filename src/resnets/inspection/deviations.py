@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import UserError
 from ..networks import NetworkSpec
 from .reference_family import Family
 from .references import REFERENCES, ReferenceName
@@ -92,7 +93,7 @@ def compare(spec: NetworkSpec, reference: ReferenceName) -> Comparison:
         ValueError: the reference has no network of as many units in each stage, or no such reference.
     """
     if reference not in REFERENCES:
-        raise ValueError(f"there is no reference {reference!r}; the references are {', '.join(REFERENCES)}")
+        raise UserError(f"there is no reference {reference!r}; the references are {', '.join(REFERENCES)}")
     candidates = [
         _compared(spec, family, name)
         for family in REFERENCES[reference]
@@ -101,7 +102,7 @@ def compare(spec: NetworkSpec, reference: ReferenceName) -> Comparison:
     ]
     if not candidates:
         others = [name for family in REFERENCES[reference] for name in list(family.networks)[:4]]
-        raise ValueError(
+        raise UserError(
             f"{reference} defines no network with {', '.join(map(str, spec.blocks))} units in its stages; "
             f"it defines {', '.join(others)} and others of their kind"
         )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..core.errors import UserError
 from ..networks import Network
 
 _ENLARGE = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -35,12 +36,12 @@ def grad_cam(network: Network, images: Tensor, target: int | Tensor | None = Non
         ValueError: the head gives no classes, there is no such stage, or no such class.
     """
     if network.spec.head != "classes" or not network.spec.num_classes:
-        raise ValueError(
+        raise UserError(
             "Grad-CAM needs a network whose head gives classes, and this one's does not; set head=classes and num_classes"
         )
     name = network.stage_names[-1] if stage is None else stage
     if name not in network.feature_channels:
-        raise ValueError(f"there is no stage {name!r}; this network has {', '.join(network.feature_channels)}")
+        raise UserError(f"there is no stage {name!r}; this network has {', '.join(network.feature_channels)}")
     modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
@@ -69,7 +70,7 @@ def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
     count, num_classes = logits.shape
     chosen = torch.as_tensor(target, dtype=torch.long, device=logits.device)
     if chosen.shape not in ((), (count,)):
-        raise ValueError(f"target must be one class, or one for each of the {count} pictures, not of shape {tuple(chosen.shape)}")
+        raise UserError(f"target must be one class, or one for each of the {count} pictures, not of shape {tuple(chosen.shape)}")
     if count and not 0 <= int(chosen.min()) <= int(chosen.max()) < num_classes:
-        raise ValueError(f"target must be classes from 0 to {num_classes - 1}, not from {int(chosen.min())} to {int(chosen.max())}")
+        raise UserError(f"target must be classes from 0 to {num_classes - 1}, not from {int(chosen.min())} to {int(chosen.max())}")
     return chosen.expand(count).clone()  # one of the caller's from inference mode could not be kept for the gradient

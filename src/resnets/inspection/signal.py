@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from ..core.errors import UserError
 from ..networks import Network, ResidualUnit
 from ..networks.initialization import CONVOLUTION_TYPES, NORM_TYPES
 from ..networks.layers import Concatenation, Scale
@@ -98,11 +99,11 @@ def measure_signal(network: Network, images: Tensor, labels: Tensor | None = Non
     """
     classes = network.spec.num_classes
     if not classes:
-        raise ValueError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
+        raise UserError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
     if labels is None:
         labels = torch.arange(len(images), device=images.device) % classes
     if labels.shape != images.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(
+        raise UserError(
             f"labels must be {len(images)} numbers from 0 to {classes - 1}, one a picture, "
             f"not {tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}"
         )

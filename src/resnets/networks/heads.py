@@ -11,6 +11,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from .layers import ConvNormReLU, convolution, normalization
 from .spec import NetworkSpec
 
@@ -32,7 +33,7 @@ class ClassHead(nn.Module):
 
 def _check_board(x: Tensor, points: int) -> None:
     if math.prod(x.shape[2:]) != points:
-        raise ValueError(f"the policy-value head was built for {points} board points, but got a map of {tuple(x.shape[2:])}")
+        raise UserError(f"the policy-value head was built for {points} board points, but got a map of {tuple(x.shape[2:])}")
 
 
 torch.fx.wrap("_check_board")  # a symbolic trace has no shapes: there the check is a call of its own

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..core.errors import UserError
 from .layers import AVERAGE_POOLS, Scale, convolution, normalization
 from .spec import NetworkSpec
 
@@ -113,7 +114,7 @@ def build_shortcut(spec: NetworkSpec, in_channels: int, out_channels: int, strid
         match = None
     elif spec.shortcut == "A":
         if out_channels < in_channels:
-            raise ValueError(f"shortcut A cannot go from {in_channels} to {out_channels} channels; use shortcut='B'")
+            raise UserError(f"shortcut A cannot go from {in_channels} to {out_channels} channels; use shortcut='B'")
         match = ZeroPadding(in_channels, out_channels, stride, spec.dims)
     else:
         match = Projection(spec, in_channels, out_channels, stride)

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..core.errors import UserError
 from ..core.limits import CHANNELS, PARAMETERS, PIXELS_A_SIDE, UNITS, check_limit
 
 Stem = Literal["imagenet", "cifar", "deep", "inception-v4", "inception-resnet-v1", "inception-resnet-v2"]
@@ -152,7 +153,7 @@ class NetworkSpec(BaseModel):
     @classmethod
     def _some_blocks(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
         if not blocks:
-            raise ValueError("blocks is empty; name the number of units of at least one stage, such as [2, 2, 2, 2]")
+            raise UserError("blocks is empty; name the number of units of at least one stage, such as [2, 2, 2, 2]")
         return blocks
 
     @model_validator(mode="after")
@@ -162,44 +163,44 @@ class NetworkSpec(BaseModel):
         for field in ("residual", "width", "strides", "transitions", "residual_scale"):
             value = getattr(self, field)
             if isinstance(value, tuple) and value and len(value) != stages:
-                raise ValueError(f"{field} has {len(value)} entries but blocks has {stages}; give one a stage")
+                raise UserError(f"{field} has {len(value)} entries but blocks has {stages}; give one a stage")
         bottleneck = "bottleneck" in self.stage_residuals
         if self.cardinality > 1 and not bottleneck:
-            raise ValueError(f"cardinality {self.cardinality} needs residual='bottleneck': only its 3x3 is grouped (1611.05431 §3)")
+            raise UserError(f"cardinality {self.cardinality} needs residual='bottleneck': only its 3x3 is grouped (1611.05431 §3)")
         if self.base_width != 64 and not bottleneck:
-            raise ValueError(f"base_width {self.base_width} needs residual='bottleneck': it is the inner width (1611.05431 §3)")
+            raise UserError(f"base_width {self.base_width} needs residual='bottleneck': it is the inner width (1611.05431 §3)")
         if min(self.stage_widths) < 1:
-            raise ValueError(f"widths {list(self.stage_widths)} leave a stage without channels; raise width or widening_factor")
+            raise UserError(f"widths {list(self.stage_widths)} leave a stage without channels; raise width or widening_factor")
         if bottleneck and min(self.inner_widths) < 1:
-            raise ValueError(f"base_width {self.base_width} leaves a bottleneck of width {min(self.stage_widths)} without channels")
+            raise UserError(f"base_width {self.base_width} leaves a bottleneck of width {min(self.stage_widths)} without channels")
         if self.shortcut == "none" and self.join != "sum":
-            raise ValueError(f"join={self.join!r} needs a shortcut, but shortcut is 'none'")
+            raise UserError(f"join={self.join!r} needs a shortcut, but shortcut is 'none'")
         if self.shortcut == "none" and self.zero_init_residual:
-            raise ValueError("zero_init_residual=True with shortcut='none' would put out zeros only; it needs a shortcut")
+            raise UserError("zero_init_residual=True with shortcut='none' would put out zeros only; it needs a shortcut")
         if self.is_inception and self.dims != 2:
-            raise ValueError("Inception modules have 1x7 and 7x1 kernels and exist in two dimensions only; set dims=2")
+            raise UserError("Inception modules have 1x7 and 7x1 kernels and exist in two dimensions only; set dims=2")
         if self.is_inception and self.output_stride is not None:
-            raise ValueError("output_stride dilates residual stages; the Inception reductions have fixed strides, leave it unset")
+            raise UserError("output_stride dilates residual stages; the Inception reductions have fixed strides, leave it unset")
         if not self.stem_activation and not self.preactivated:
-            raise ValueError(
+            raise UserError(
                 f"stem_activation=False needs a pre-activation order, but activation_order is {self.activation_order!r}"
             )
         if self.activation_order != "original" and self.is_inception:
-            raise ValueError("the Inception residuals have activation_order='original'")
+            raise UserError("the Inception residuals have activation_order='original'")
         for kind, stride in zip(self.stage_residuals, self.stage_strides, strict=True):
             if kind.startswith("inception") and stride != 1:
-                raise ValueError(f"{kind} cannot have stride {stride}: name a transition before its stage, or stride 1")
+                raise UserError(f"{kind} cannot have stride {stride}: name a transition before its stage, or stride 1")
             if kind.startswith("inception-v4") and self.shortcut != "none":
-                raise ValueError(f"{kind} puts out activated branches and has no shortcut (1602.07261 §3.1); set shortcut='none'")
+                raise UserError(f"{kind} puts out activated branches and has no shortcut (1602.07261 §3.1); set shortcut='none'")
             if kind.startswith("inception") and self.dropout:
-                raise ValueError(
+                raise UserError(
                     f"dropout stands before the last convolution of a basic or bottleneck F; {kind} has no place for it"
                 )
         if self.head == "policy-value":
             if self.num_classes == 0:
-                raise ValueError("head='policy-value' needs num_classes, the number of moves")
+                raise UserError("head='policy-value' needs num_classes, the number of moves")
             if self.stem_reduction * math.prod(self.stage_strides) != 1 or self.transitions:
-                raise ValueError("head='policy-value' needs every board point: stem='cifar', no transitions, and strides of 1")
+                raise UserError("head='policy-value' needs every board point: stem='cifar', no transitions, and strides of 1")
         return self
 
     def _check_limits(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..core.errors import UserError
 from .spec import NetworkSpec
 
 HE2015, HE2016 = "He 2015 (1512.03385)", "He 2016 (1603.05027)"
@@ -50,7 +51,7 @@ def _cifar(depth: int, *, layers_per_unit: int, **fields: Any) -> NetworkSpec:
     per_stage, rest = divmod(depth - 2, 3 * layers_per_unit)
     if rest or per_stage < 1:
         near = 3 * layers_per_unit * max(1, round((depth - 2) / (3 * layers_per_unit))) + 2
-        raise ValueError(
+        raise UserError(
             f"no CIFAR network of this family has {depth} layers: the depth is {3 * layers_per_unit}n + 2, for instance {near}"
         )
     base = {
@@ -63,7 +64,7 @@ def _cifar(depth: int, *, layers_per_unit: int, **fields: Any) -> NetworkSpec:
 def _wide(depth: int, factor: float) -> NetworkSpec:
     """WRN §2 and Table 1: wrn-{depth}-{k}, depth = 6n + 4 (its two extra layers are projections)."""
     if (depth - 4) % 6 or depth < 10:
-        raise ValueError(
+        raise UserError(
             f"no wide network has {depth} layers: the depth is 6n + 4, for instance {6 * max(1, round((depth - 4) / 6)) + 4}"
         )
     return _cifar(depth - 2, layers_per_unit=2, widening_factor=factor, **_preactivation())
@@ -185,10 +186,10 @@ def get_row(name: str) -> ZooRow:
             try:
                 return ZooRow(make(*(float(g) if "." in g else int(g) for g in match.groups())), paper)
             except ValidationError as error:
-                raise ValueError(f"network {name}: {explain(error)}") from None
+                raise UserError(f"network {name}: {explain(error)}") from None
     near = difflib.get_close_matches(name, ROWS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "`resnets models` lists them all."
-    raise ValueError(f"there is no network named {name!r}; {hint}")
+    raise UserError(f"there is no network named {name!r}; {hint}")
 
 
 def split_name(text: str) -> tuple[str, dict[str, Any]]:
@@ -202,9 +203,7 @@ def split_name(text: str) -> tuple[str, dict[str, Any]]:
     for item in _split_outside_brackets(tail) if tail else ():
         field, equals, value = item.partition("=")
         if not equals:
-            raise ValueError(
-                f"in network {text!r}, {item!r} is not FIELD=VALUE; write for instance {name}:in_channels=1,shortcut=A"
-            )
+            raise UserError(f"in network {text!r}, {item!r} is not FIELD=VALUE; write for instance {name}:in_channels=1,shortcut=A")
         overrides[field.strip().replace("-", "_")] = _value(value.strip())
     return name, overrides
 
@@ -244,11 +243,11 @@ def get_spec(name: str, **overrides: Any) -> NetworkSpec:
         if field not in NetworkSpec.model_fields:
             near = difflib.get_close_matches(field, NetworkSpec.model_fields, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(NetworkSpec.model_fields)}."
-            raise ValueError(f"network {plain} has no field {field!r}; {hint}")
+            raise UserError(f"network {plain} has no field {field!r}; {hint}")
     try:
         return spec.updated(**changes)
     except ValidationError as error:
-        raise ValueError(f"network {plain}: {explain(error)}") from None
+        raise UserError(f"network {plain}: {explain(error)}") from None
 
 
 def spell(spec: NetworkSpec, leaving_out: frozenset[str] = frozenset()) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
+
 
 @dataclass(frozen=True)
 class CalibrationBin:
@@ -72,10 +74,10 @@ def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Cal
         ValueError: no pictures, not one `correct` for each confidence, or a confidence that is no probability.
     """
     if not len(confidences) or confidences.shape != correct.shape:
-        raise ValueError(f"{len(confidences)} confidences and {len(correct)} answers: calibration needs as many of both, and some")
+        raise UserError(f"{len(confidences)} confidences and {len(correct)} answers: calibration needs as many of both, and some")
     values = confidences.double().cpu()
     if not bool(((values >= 0) & (values <= 1)).all()):
-        raise ValueError("a confidence must be a probability from 0 to 1, but one is not, or is not a number")
+        raise UserError("a confidence must be a probability from 0 to 1, but one is not, or is not a number")
     places = torch.bucketize(values, torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)[1:-1])
     counts = torch.bincount(places, minlength=num_bins)
     right = torch.bincount(places[correct.cpu()], minlength=num_bins)

@@ -18,6 +18,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from ..core.errors import UserError
 from ..data.annotations.objects import IGNORED
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def draw_boxes(
     """
     rows, places = numpy.asarray(boxes, numpy.float64).reshape(-1, 4), [int(label) for label in labels]
     if len(rows) != len(places) or (scores is not None and len(scores) != len(places)):
-        raise ValueError(
+        raise UserError(
             f"{len(rows)} boxes, {len(places)} labels and {len(places if scores is None else scores)} scores: as many of each"
         )
     _check(places, classes)
@@ -94,7 +95,7 @@ def draw_mask(image: PIL.Image.Image, mask: ArrayLike, classes: Sequence[str], o
     values = numpy.asarray(mask)
     if values.shape != (image.height, image.width):
         shape = " x ".join(map(str, values.shape))
-        raise ValueError(f"a mask of {shape} for a picture of {image.height} x {image.width}: give one of the picture's size")
+        raise UserError(f"a mask of {shape} for a picture of {image.height} x {image.width}: give one of the picture's size")
     present = [int(value) for value in numpy.unique(values) if value not in (0, IGNORED)]
     _check([value - 1 for value in present], classes)
     pixels = numpy.asarray(image.convert("RGB"), numpy.float32).copy()
@@ -115,7 +116,7 @@ def draw_mask(image: PIL.Image.Image, mask: ArrayLike, classes: Sequence[str], o
 def _check(places: list[int], classes: Sequence[str]) -> None:
     for place in places:
         if not 0 <= place < len(classes):
-            raise ValueError(f"the label {place} is none of the {len(classes)} classes, which count from 0")
+            raise UserError(f"the label {place} is none of the {len(classes)} classes, which count from 0")
 
 
 def _line_width(size: tuple[int, int]) -> int:

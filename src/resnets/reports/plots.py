@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import UserError
 from ..core.files import write_atomically
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def picture_format(path: Path) -> str:
     """
     kind = path.suffix.removeprefix(".").lower()
     if kind not in ("png", "svg", "pdf"):
-        raise ValueError(f"a plot cannot be written as {path.name!r}; end its name in .png, .svg or .pdf")
+        raise UserError(f"a plot cannot be written as {path.name!r}; end its name in .png, .svg or .pdf")
     return kind
 
 

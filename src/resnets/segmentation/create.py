@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import UserError
 from .segmenter import Segmenter
 from .spec import SegmenterSpec
 from .weights import load_pretrained_segmenter
@@ -42,7 +43,7 @@ def create_segmenter(
     else:
         spec = name_or_spec.updated(**overrides)
     if weights is not None and network_weights is not None:
-        raise ValueError(
+        raise UserError(
             f"weights={str(weights)!r} are those of the whole segmenter and network_weights={str(network_weights)!r} those of its "
             "trunk; give one of the two"
         )

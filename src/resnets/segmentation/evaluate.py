@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..core.errors import UserError
 from ..training.distributed import ALONE, World
 from .iou import class_ious, confusion_of, mean_iou, pixel_accuracy
 from .segmenter import Segmenter
@@ -55,7 +56,7 @@ class SegmentationResult:
         """
         names = (BACKGROUND, *classes)
         if len(names) != len(self.confusion):
-            raise ValueError(f"{len(classes)} class names for {len(self.confusion)} classes, of which the first is the background")
+            raise UserError(f"{len(classes)} class names for {len(self.confusion)} classes, of which the first is the background")
         pixels = self.confusion.sum(1).tolist()
         return [
             {"label": name, "iou": iou, "num_pixels": count}
@@ -114,9 +115,9 @@ def evaluate_segmenter(
         confusion = world.sum(confusion)
         count = int(world.sum(torch.tensor([count])))
     if not count:
-        raise ValueError("there are no pictures to evaluate on")
+        raise UserError("there are no pictures to evaluate on")
     if not int(confusion.sum()):
-        raise ValueError(f"no pixel of the {count} pictures counts: their masks are ignored throughout")
+        raise UserError(f"no pixel of the {count} pictures counts: their masks are ignored throughout")
     return SegmentationResult(confusion, count)
 
 
@@ -144,5 +145,5 @@ def segmenter_classes(
             logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
         found = logits if found is None else found + logits
     if found is None:
-        raise ValueError("there is no picture: images are none")
+        raise UserError("there is no picture: images are none")
     return found.max(1).indices  # argmax takes seven times as long on a CPU

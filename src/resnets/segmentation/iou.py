@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..data.annotations.objects import IGNORED
 
 
@@ -19,13 +20,13 @@ def confusion_of(predicted: Tensor, masks: Tensor, num_classes: int) -> Tensor:
         ValueError: different shapes, or a value that is no class.
     """
     if predicted.shape != masks.shape:
-        raise ValueError(f"predictions of shape {tuple(predicted.shape)} are compared with masks of {tuple(masks.shape)}")
+        raise UserError(f"predictions of shape {tuple(predicted.shape)} are compared with masks of {tuple(masks.shape)}")
     kept = masks != IGNORED
     true, taken = masks[kept].long(), predicted[kept].long()
     for what, values in (("mask", true), ("prediction", taken)):
         if len(values) and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
             wrong = int(values.max()) if int(values.max()) >= num_classes else int(values.min())
-            raise ValueError(
+            raise UserError(
                 f"a {what} has the value {wrong}, but the classes are 0 (background) to {num_classes - 1}, and {IGNORED} in masks for "
                 "pixels that do not count"
             )
@@ -47,7 +48,7 @@ def mean_iou(confusion: Tensor) -> float:
     """
     known = [value for value in class_ious(confusion) if value is not None]
     if not known:
-        raise ValueError("no pixel counts: all masks are empty or ignored throughout")
+        raise UserError("no pixel counts: all masks are empty or ignored throughout")
     return sum(known) / len(known)
 
 
@@ -59,5 +60,5 @@ def pixel_accuracy(confusion: Tensor) -> float:
     """
     total = int(confusion.sum())
     if not total:
-        raise ValueError("no pixel counts: all masks are empty or ignored throughout")
+        raise UserError("no pixel counts: all masks are empty or ignored throughout")
     return int(confusion.diagonal().sum()) / total

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..core.files import write_atomically
 from ..core.reading import read_file
 from ..data.annotated.mask_crop import at_shorter_side
@@ -57,7 +58,7 @@ def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp
         ValueError: the segmenter does not know its classes.
     """
     if segmenter.classes is None:
-        raise ValueError("this segmenter does not know its classes; load it from a model file, or set its `classes`")
+        raise UserError("this segmenter does not know its classes; load it from a model file, or set its `classes`")
     spec, names = segmenter.spec, (BACKGROUND, *segmenter.classes)
     preprocessing = spec.preprocessing
     device = next(segmenter.parameters()).device

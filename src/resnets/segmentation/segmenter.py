@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..core.errors import UserError
 from ..networks import build
 from .heads import FCNHead, at_pixels, build_head
 from .spec import SegmenterSpec
@@ -74,7 +75,7 @@ class Segmenter(nn.Module):
 
     def _check(self, images: Tensor) -> None:
         if self.training and self.spec.head == "deeplabv3" and self.network.spec.norm != "group" and images.shape[0] == 1:
-            raise ValueError(
+            raise UserError(
                 "a DeepLabV3 head cannot train on a batch of one picture: the norm behind its pooled map would see one value a "
                 "channel; raise --batch-size to 2 or more for each process"
             )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..core.errors import UserError
 from ..data.annotations.objects import IGNORED
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks.spec import NetworkSpec
@@ -66,24 +67,24 @@ class SegmenterSpec(BaseModel):
     def _consistent(self) -> SegmenterSpec:
         trunk = self.trunk
         if trunk.dims != 2:
-            raise ValueError(f"network={self.network!r} has dims={trunk.dims}, but pictures are segmented in two dimensions")
+            raise UserError(f"network={self.network!r} has dims={trunk.dims}, but pictures are segmented in two dimensions")
         if len(trunk.blocks) < 2 and self.auxiliary:
-            raise ValueError(f"network={self.network!r} has one stage only, so that no map is left for auxiliary=True; turn it off")
+            raise UserError(f"network={self.network!r} has one stage only, so that no map is left for auxiliary=True; turn it off")
         if not len(self.mean) == len(self.std) == trunk.in_channels:
-            raise ValueError(
+            raise UserError(
                 f"mean has {len(self.mean)} values and std {len(self.std)}, but network={self.network!r} has "
                 f"in_channels={trunk.in_channels}; give one for each channel"
             )
         if self.rates is not None and (self.head != "deeplabv3" or not self.rates):
-            raise ValueError(
+            raise UserError(
                 f"rates={self.rates} are those of head='deeplabv3', at least one; leave them unset for head={self.head!r}"
             )
         if self.head != "fcn" and (self.skips or self.subpixels > 1):
-            raise ValueError(
+            raise UserError(
                 f"skips={self.skips} and subpixels={self.subpixels} are those of head='fcn'; leave them unset for head={self.head!r}"
             )
         if self.skips > len(trunk.blocks):
-            raise ValueError(
+            raise UserError(
                 f"skips={self.skips}, but before its last map network={self.network!r} has {len(trunk.blocks)}; choose at most as many"
             )
         return self
@@ -97,9 +98,9 @@ class SegmenterSpec(BaseModel):
         """
         spec = get_spec(self.network)
         if spec.head != "classes":
-            raise ValueError(f"network={self.network!r} plays a board game (head={spec.head!r}); choose one with head='classes'")
+            raise UserError(f"network={self.network!r} plays a board game (head={spec.head!r}); choose one with head='classes'")
         if spec.is_inception:
-            raise ValueError(
+            raise UserError(
                 f"network={self.network!r} has Inception modules, whose strides cannot become dilation; choose a network whose stages "
                 "are basic or bottleneck units, such as resnet50"
             )
@@ -129,7 +130,7 @@ class SegmenterSpec(BaseModel):
         """
         channels = len(self.mean)
         if channels not in (1, 3):
-            raise ValueError(f"network={self.network!r} takes {channels} channels, but pictures have 1 or 3")
+            raise UserError(f"network={self.network!r} takes {channels} channels, but pictures have 1 or 3")
         size = self.size or self.trunk.input_size
         return Preprocessing(size=size, channels=1 if channels == 1 else 3, mean=self.mean, std=self.std)
 

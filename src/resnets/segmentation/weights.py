@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
+from ..core.errors import UserError
 from ..weights.download import fetched
 from ..weights.foreign_file import read_tensors
 from ..weights.layouts import layout_keys
@@ -64,7 +65,7 @@ def segmenter_keys(spec: SegmenterSpec) -> dict[str, str]:
         ValueError: torchvision has no such trunk, or no such head.
     """
     if spec.skips or spec.subpixels > 1:
-        raise ValueError(
+        raise UserError(
             f"torchvision's segmenters have no skips={spec.skips} and subpixels={spec.subpixels}; set skips=0 and subpixels=1"
         )
     trunk = layout_keys("torchvision", spec.trunk)
@@ -100,7 +101,7 @@ def convert_segmenter(
     names = {}
     for side in (source, target):
         if side not in ("resnets", "torchvision"):
-            raise ValueError(f"there is no layout {side!r} of segmenters; the layouts are resnets and torchvision")
+            raise UserError(f"there is no layout {side!r} of segmenters; the layouts are resnets and torchvision")
         names[side] = segmenter_keys(spec) if side == "torchvision" else {name: name for name in _shapes(spec)}
     expected = names[source]
     wanted = set(expected.values())
@@ -115,7 +116,7 @@ def convert_segmenter(
     }
     if any(problems.values()):
         found = "; ".join(_listed(what, items) for what, items in problems.items() if items)
-        raise ValueError(f"this is not the {source} state dict of the spec's segmenter: {found}")
+        raise UserError(f"this is not the {source} state dict of the spec's segmenter: {found}")
     return {names[target][ours]: state_dict.get(key, torch.tensor(0)) for ours, key in expected.items()}
 
 
@@ -155,7 +156,7 @@ def load_pretrained_segmenter(spec: SegmenterSpec, weights: str | Path, *, keeps
         ("classifier.4.weight", "aux_classifier.") if layout == "torchvision" else ("head.classifier.weight", "auxiliary.")
     )
     if classifier not in state:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no segmenter: it has no {classifier}, but {', '.join(list(state)[:3])}, ...; weights of a trunk alone are "
             "given as network_weights="
         )
@@ -165,7 +166,7 @@ def load_pretrained_segmenter(spec: SegmenterSpec, weights: str | Path, *, keeps
     try:
         ours = convert_segmenter(state, spec=theirs, source=layout)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     target = spec if keeps_classes else spec.updated(num_classes=theirs.num_classes)
     segmenter, notes = _adapted(ours, theirs, target)
     for note in notes:
@@ -185,10 +186,10 @@ def _of_torchvision(label: str, spec: SegmenterSpec) -> tuple[Path, tuple[str, .
     found = fitting.get(plain) or next((entry for name, entry in fitting.items() if name.endswith(f"/{plain}")), None)
     if found is None:
         if plain in known or any(name.endswith(f"/{plain}") for name in known):
-            raise ValueError(f"there are no weights {label!r} for {spec.head}-{spec.network}; there are {', '.join(known)}")
+            raise UserError(f"there are no weights {label!r} for {spec.head}-{spec.network}; there are {', '.join(known)}")
         near = difflib.get_close_matches(plain, [*known, *(name.rpartition("/")[2] for name in known)], n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"names are {', '.join(known)}."
-        raise ValueError(f"weights={label!r} is neither a file nor a name: {hint}")
+        raise UserError(f"weights={label!r} is neither a file nor a name: {hint}")
     background, *classes = found.meta["categories"]
     assert background.strip("_") == BACKGROUND
     return fetched(found.url), tuple(classes)

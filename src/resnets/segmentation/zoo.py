@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from ..core.errors import UserError
 from ..networks.spec import NetworkSpec
 from ..networks.zoo import explain, get_spec, spell, split_name
 from .spec import SegmenterSpec
@@ -45,7 +46,7 @@ def get_segmenter_spec(name: str, **overrides: Any) -> SegmenterSpec:
         spec = _named(plain, own.pop("network", None), of_trunk)
         return spec.updated(**own) if own else spec
     except ValidationError as error:
-        raise ValueError(f"segmenter {plain}: {explain(error)}") from None
+        raise UserError(f"segmenter {plain}: {explain(error)}") from None
 
 
 def _named(name: str, network: str | None, of_trunk: dict[str, Any]) -> SegmenterSpec:
@@ -54,14 +55,14 @@ def _named(name: str, network: str | None, of_trunk: dict[str, Any]) -> Segmente
     if head is None:
         near = difflib.get_close_matches(name, ROWS, n=2, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"they are {', '.join(ROWS)}."
-        raise ValueError(f"there is no segmenter named {name!r}; {hint} Others are HEAD-NETWORK, with a head of {', '.join(HEADS)}")
+        raise UserError(f"there is no segmenter named {name!r}; {hint} Others are HEAD-NETWORK, with a head of {', '.join(HEADS)}")
     if name in ROWS and network is None and not of_trunk:
         return ROWS[name]
     for field in of_trunk:
         if field not in NetworkSpec.model_fields:
             near = difflib.get_close_matches(field, [*SegmenterSpec.model_fields, *NetworkSpec.model_fields], n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(SegmenterSpec.model_fields)}."
-            raise ValueError(f"segmenter {name} has no field {field!r}; {hint}")
+            raise UserError(f"segmenter {name} has no field {field!r}; {hint}")
     trunk = get_spec(network or name.removeprefix(f"{head}-"), **of_trunk)
     base = ROWS.get(name, SegmenterSpec(head=head))
     colours = (

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..classification.recipe import Recipe
+from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS
 from .experiment import Rung, Study
 from .tasks import Task
@@ -79,11 +80,11 @@ def plan_study(
         ValueError: no such rung, or a number that makes no plan.
     """
     if rung is not None and rung not in [r.name for r in study.rungs]:
-        raise ValueError(f"study {study.name} has no size {rung!r}; it has {', '.join(r.name for r in study.rungs)}")
+        raise UserError(f"study {study.name} has no size {rung!r}; it has {', '.join(r.name for r in study.rungs)}")
     if seeds is not None and seeds < 1:
-        raise ValueError(f"--seeds is at least 1, not {seeds}")
+        raise UserError(f"--seeds is at least 1, not {seeds}")
     if steps is not None and steps < 1:
-        raise ValueError(f"--steps is at least 1, not {steps}")
+        raise UserError(f"--steps is at least 1, not {steps}")
     num_seeds = seeds or (1 if study.exact else 3)
     paces = _Paces(study, data, pace, device, threads)
     if not study.trains:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from ..core.errors import UserError
 from ..data.annotated.opening import open_annotated
 from ..data.annotations.objects import AnnotatedPictures
 from ..data.loaders.unreadable import LeftOut
@@ -81,7 +82,7 @@ def open_annotated_feed(
     held_out = open_annotated(data, "val", folder, report, masks=masks)
     if training.classes != held_out.classes:
         theirs, others = (", ".join(pictures.classes) for pictures in (training, held_out))
-        raise ValueError(
+        raise UserError(
             f"{data}: the training pictures have the classes {theirs}, those to evaluate on {others}; they must be the same"
         )
     return AnnotatedFeed(loader(training, True), loader(held_out, False), training, held_out)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from ..core.errors import UserError
 from ..core.reading import SETTINGS_LIMIT, read_file
 from ..core.yaml_file import parse_yaml
 from ..networks.zoo import explain
@@ -85,13 +86,13 @@ class RunRecipe(Settings):
     @model_validator(mode="after")
     def _parts_of_equal_size(self) -> Self:
         if self.batch_size % self.accumulation:
-            raise ValueError(f"a batch of {self.batch_size} cannot be cut into accumulation={self.accumulation} equal parts")
+            raise UserError(f"a batch of {self.batch_size} cannot be cut into accumulation={self.accumulation} equal parts")
         if self.accumulation > 1 and not self.drop_last:
-            raise ValueError(
+            raise UserError(
                 "accumulation cuts every batch into equal parts, which the last one of an epoch may not have; set drop_last"
             )
         if self.averaging.decay == 0 and self.averaging.start > 0:
-            raise ValueError("averaging.start has no effect while averaging.decay is 0; set the decay, for instance 0.99")
+            raise UserError("averaging.start has no effect while averaging.decay is 0; set the decay, for instance 0.99")
         return self
 
     def updated(self, **overrides: Any) -> Self:
@@ -110,7 +111,7 @@ class RunRecipe(Settings):
         try:
             return type(self).model_validate(values)
         except ValidationError as error:
-            raise ValueError(f"recipe {self.name}: {explain(error)}") from None
+            raise UserError(f"recipe {self.name}: {explain(error)}") from None
 
     def begun_from(self, model: Path) -> Self:
         """The same run, whose first weights are those of a model file that it wrote before its first step."""
@@ -139,12 +140,12 @@ def read_run_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
         text = read_file(path, limit=SETTINGS_LIMIT).decode("utf-8")
         command = text.partition("\n")[0].removeprefix(_HEADER) if text.startswith(_HEADER) else kind.command
         if command != kind.command:
-            raise ValueError(f"it was written for `resnets {command}`; use that command")
+            raise UserError(f"it was written for `resnets {command}`; use that command")
         values = parse_yaml(text)
         if not isinstance(values, dict):
-            raise ValueError("it holds no mapping of fields to values")
+            raise UserError("it holds no mapping of fields to values")
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"{path} is not a recipe: {explain(error)}") from None
+        raise UserError(f"{path} is not a recipe: {explain(error)}") from None
     except (UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path} is not a recipe of `resnets {kind.command}`: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not a recipe of `resnets {kind.command}`: {' '.join(str(error).split())}") from None

@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 
+from ..core.errors import UserError
 from ..core.files import atomic
 from .session import Session
 
 FORMAT = "resnets checkpoint 3"
 
 
-class Damaged(ValueError):
+class Damaged(UserError):
     """A checkpoint that cannot be read."""
 
 
@@ -129,14 +130,14 @@ def load_checkpoint(path: Path, session: Session) -> Position:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save wrote
             wrong = archive.testzip()
         if wrong is not None:
-            raise ValueError(f"the checksum of its part {wrong} is wrong")
+            raise UserError(f"the checksum of its part {wrong} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
         raise Damaged(f"{path} is damaged or is not a checkpoint: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Damaged(f"{path} is not a checkpoint that this version of `resnets train` wrote")
     if content["spec"] != session.spec.model_dump_json():
-        raise ValueError(
+        raise UserError(
             f"{path} holds another network than the recipe's {session.network_name!r}; resume with the recipe that it was trained with"
         )
     session.network.load_state_dict(content["network"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..core.errors import JobError
 from .checkpoint import Position
 from .distributed import World
 from .early_stopping import end_of_patience, judge
@@ -23,7 +24,7 @@ Listener = Callable[[dict[str, Any]], None]
 """Takes each event of a run: a dict with "event" and its values."""
 
 
-class Interrupted(RuntimeError):
+class Interrupted(JobError):
     """A signal asked the run to stop; its checkpoint is written."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.claims import LOCK, hold, new_folder
+from ..core.errors import UserError
 from ..core.files import write_atomically
 from ..core.text import to_json
 from .base_recipe import AnyRecipe, RunRecipe, read_run_recipe
@@ -48,7 +49,7 @@ class RunDirectory:
                 run = cls(path)
                 undone.enter_context(run.claimed(report))
                 if run.recipe.exists():
-                    raise ValueError(
+                    raise UserError(
                         f"{path} holds a run already; name another --output, or go on with it: "
                         f"resnets {recipe.command} --resume {path}"
                     )
@@ -74,7 +75,7 @@ class RunDirectory:
             ValueError: this is no run directory.
         """
         if not self.recipe.is_file():
-            raise ValueError(f"{self.path} is no run directory: it holds no recipe.yaml")
+            raise UserError(f"{self.path} is no run directory: it holds no recipe.yaml")
         return read_run_recipe(self.recipe, kind).updated(output=self.path)
 
     def clean(self) -> None:

@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..core.precision import resolved_precision, warned_precision
 from ..data.sampling.draws import Draws, seed_for
 from ..data.sampling.order import EpochOrder
@@ -220,7 +221,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} is not available here: {str(error).splitlines()[0]}; try --device auto") from None
+        raise UserError(f"device {name!r} is not available here: {str(error).splitlines()[0]}; try --device auto") from None
     return device
 
 

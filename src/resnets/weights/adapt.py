@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
 from ..networks.initialization import CONVOLUTION_TYPES
@@ -81,10 +82,10 @@ def adapted_input(weight: Tensor, channels: int, how: InputWeights | None) -> tu
     available = weight.shape[1]
     how = how or ("sum" if channels < available else "repeat")
     if how not in ("sum", "repeat"):
-        raise ValueError(f"input_weights={how!r} is no way to adapt the first layer; choose 'sum' or 'repeat'")
+        raise UserError(f"input_weights={how!r} is no way to adapt the first layer; choose 'sum' or 'repeat'")
     if how == "repeat":
         if channels < available:
-            raise ValueError(
+            raise UserError(
                 f"input_weights='repeat' cannot make {channels} input channels of {available} without losing some; choose 'sum'"
             )
         source = torch.arange(channels, device=weight.device) % available
@@ -155,6 +156,6 @@ def network_from(
     problems += differences(source, target)
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ValueError(f"the weights of {origin} do not fit this network: {'; '.join(problems[:4])}{more}")
+        raise UserError(f"the weights of {origin} do not fit this network: {'; '.join(problems[:4])}{more}")
     network.load_state_dict(given)
     return network, notes

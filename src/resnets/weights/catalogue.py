@@ -16,6 +16,7 @@ from typing import Any
 import torchvision
 from torchvision.models import get_model_weights
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import NetworkSpec, get_spec
 from .adapt import differences
@@ -110,7 +111,7 @@ def get_weights(name: str) -> CatalogueEntry:
     plain = name.lower().replace("_", "-")
     if plain not in entries:
         near = difflib.get_close_matches(plain, entries, n=2, cutoff=0.4)
-        raise ValueError(f"there are no weights named {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        raise UserError(f"there are no weights named {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
     return entries[plain]
 
 
@@ -130,10 +131,10 @@ def find_weights(label: str, spec: NetworkSpec) -> CatalogueEntry | None:
         if entry.label == plain:
             return entry
     if fitting:
-        raise ValueError(f"{fitting[0].network} has no weights {label!r}; it has {', '.join(entry.label for entry in fitting)}")
+        raise UserError(f"{fitting[0].network} has no weights {label!r}; it has {', '.join(entry.label for entry in fitting)}")
     owners = [entry for entry in entries.values() if entry.label == plain]
     nearest = min(owners, key=lambda entry: len(differences(entry.spec, spec)))
-    raise ValueError(
+    raise UserError(
         f"there are no weights {label!r} for this network. Those of {nearest.network} come nearest, but have "
         f"{'; '.join(differences(nearest.spec, spec))}. The networks with such weights are "
         f"{', '.join(entry.network for entry in owners)}"

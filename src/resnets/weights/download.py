@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from ..core.errors import JobError
 from ..core.files import atomic
 
 TIMEOUT = 20.0
@@ -28,7 +29,7 @@ class _Interrupted(Exception):
     """The answer broke off. It is no OSError, which `atomic` would take for a failure of the disk."""
 
 
-class WeightsUnavailable(RuntimeError):
+class WeightsUnavailable(JobError):
     """Weights could not be fetched, or what came is not what it should be; the message says which file goes where."""
 
 

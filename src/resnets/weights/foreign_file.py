@@ -215,7 +215,7 @@ def detect_layout(keys: Mapping[str, Tensor]) -> str:
     prefixes = ("backbone.bottom_up.", "backbone.", "model.", "encoder.")
     inside = next((p for p in prefixes for key in keys if key.startswith(p)), None)
     hint = f"; perhaps the network lies behind the prefix {inside!r}: resnets convert FILE --prefix {inside}" if inside else ""
-    raise ValueError(f"names of no known layout: {', '.join(list(keys)[:5])}, ...{hint}")
+    raise UserError(f"names of no known layout: {', '.join(list(keys)[:5])}, ...{hint}")
 
 
 def detect_spec(layout: str, state: Mapping[str, Tensor], name: str | None = None) -> NetworkSpec:
@@ -250,9 +250,9 @@ def detect_spec(layout: str, state: Mapping[str, Tensor], name: str | None = Non
     if len(fitting) == 1 or len({spec.updated(norm="batch") for spec in fitting.values()}) == 1:
         return next(iter(fitting.values()))
     if fitting:
-        raise ValueError(f"these tensors are those of {' and of '.join(fitting)}, which compute different things; name the network")
+        raise UserError(f"these tensors are those of {' and of '.join(fitting)}, which compute different things; name the network")
     blocks = _units(layout, state)
-    raise ValueError(
+    raise UserError(
         f"no network of the zoo has these {len(state)} tensors in {layout}'s layout (stages of {', '.join(map(str, blocks))} units); "
         "name the network, with its changed fields, to see where it differs"
     )
@@ -326,7 +326,7 @@ def read_foreign(
             every = {key: value for _, table in found for key, value in table.items()}
         inside = {key.removeprefix(prefix): value for key, value in every.items() if key.startswith(prefix)}
         if not inside:
-            raise ValueError(f"no tensor of {path} begins with {prefix!r}; they are {', '.join(list(every)[:5])}, ...")
+            raise UserError(f"no tensor of {path} begins with {prefix!r}; they are {', '.join(list(every)[:5])}, ...")
         notes = []
         if len(inside) < len(every):
             parts = sorted({key.partition(".")[0] for key in every if not key.startswith(prefix)})
@@ -354,14 +354,14 @@ def read_foreign(
         layout = layout or detect_layout(state)
         known = ("resnets", "caffe", *LAYOUTS)
         if layout not in known:
-            raise ValueError(f"there is no layout {layout!r}; the layouts are {', '.join(known)}")
+            raise UserError(f"there is no layout {layout!r}; the layouts are {', '.join(known)}")
         names = "detectron2" if layout == "caffe" else layout
         if layout == "caffe":
             state = caffe.detectron2_state(state, epsilon=1e-5)
         spec = _sized(names, network, state) if isinstance(network, NetworkSpec) else detect_spec(names, state, network)
         ours = convert(state, spec=spec, source=names)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     preprocessing = None
     if layout == "caffe" and spec.in_channels == 3:
         with torch.device("meta"):

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..core.errors import UserError
+
 PACKAGES = ("torchvision", "timm")
 
 
@@ -30,7 +32,7 @@ def _names(package: str) -> tuple[str, ...]:
 
         return tuple(torchvision.models.list_models(module=torchvision.models))
     if find_spec("timm") is None:
-        raise ValueError("timm is not installed; pip install timm, or name a network of torchvision, such as torchvision/resnet50")
+        raise UserError("timm is not installed; pip install timm, or name a network of torchvision, such as torchvision/resnet50")
     import timm
 
     return tuple(timm.list_models())
@@ -61,7 +63,7 @@ def foreign_network(name: str) -> nn.Module:
     if rest not in names:
         near = difflib.get_close_matches(rest, names, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(f'{package}/{n}' for n in near)}?" if near else f"it has {', '.join(names[:10])}, ..."
-        raise ValueError(f"{package} has no network named {rest!r}; {hint}")
+        raise UserError(f"{package} has no network named {rest!r}; {hint}")
     network: nn.Module
     if package == "torchvision":
         import torchvision
@@ -138,7 +140,7 @@ def foreign_parts(name: str, input_size: int | None = None) -> ForeignCost:
             network(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{name} cannot be counted with pictures of {channels}×{size}×{size}: {said}") from None
+        raise UserError(f"{name} cannot be counted with pictures of {channels}×{size}×{size}: {said}") from None
     flops, root = counter.get_flop_counts(), type(network).__name__
     # The counter takes a multiply and an add for two.
     parts = tuple(
@@ -170,4 +172,4 @@ def _input(name: str, network: nn.Module) -> tuple[int, int]:
 
 def _check_package(package: str, name: str) -> None:
     if package not in PACKAGES:
-        raise ValueError(f"{name!r} is of no package that is known here; write torchvision/NAME or timm/NAME")
+        raise UserError(f"{name!r} is of no package that is known here; write torchvision/NAME or timm/NAME")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import NetworkSpec
 from .download import WeightsUnavailable, offline_reason
@@ -87,7 +88,7 @@ def read_from_hub(package: str, repository: str) -> LoadedWeights:
         except EntryNotFoundError:
             return None
         except HFValidationError as error:
-            raise ValueError(f"{repository!r} is no name of a repository on the hub: {error}") from None
+            raise UserError(f"{repository!r} is no name of a repository on the hub: {error}") from None
         except (HfHubHTTPError, OSError) as error:
             raise WeightsUnavailable(f"{name} of {repository} could not be fetched: {' '.join(str(error).split())}") from error
 
@@ -97,7 +98,7 @@ def read_from_hub(package: str, repository: str) -> LoadedWeights:
 def _read(find: Find, origin: str) -> LoadedWeights:
     config_path = find("config.json")
     if config_path is None:
-        raise ValueError(f"{origin} has no config.json, which says what network its weights are for")
+        raise UserError(f"{origin} has no config.json, which says what network its weights are for")
     config = _json(config_path)
     if "architecture" in config:
         layout, spec, preprocessing, classes, notes = "timm", *_timm(config, origin)
@@ -108,16 +109,16 @@ def _read(find: Find, origin: str) -> LoadedWeights:
             *_transformers(config, _json(processor) if processor else {}, origin),
         )
     else:
-        raise ValueError(
+        raise UserError(
             f"{origin}: its config.json is neither timm's (with an architecture) nor that of transformers' ResNet (model_type "
             f"{config.get('model_type')!r})"
         )
     path = next((path for name in WEIGHT_FILES if (path := find(name)) is not None), None)
     if path is None:
-        raise ValueError(f"{origin} has neither {' nor '.join(WEIGHT_FILES)}")
+        raise UserError(f"{origin} has neither {' nor '.join(WEIGHT_FILES)}")
     read = read_foreign(path, layout=layout, network=spec)
     if read.spec.num_classes != spec.num_classes and "num_classes" in config:
-        raise ValueError(f"{origin}: the weights are for {read.spec.num_classes} classes, config.json says {spec.num_classes}")
+        raise UserError(f"{origin}: the weights are for {read.spec.num_classes} classes, config.json says {spec.num_classes}")
     if classes is not None and len(classes) != read.spec.num_classes:
         classes = None
     provenance = {"package": layout, "weights": origin, "config": config.get("architecture") or config.get("model_type")}
@@ -129,9 +130,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        raise UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} where a configuration is wanted")
+        raise UserError(f"{path} holds a {type(content).__name__} where a configuration is wanted")
     return content
 
 
@@ -142,7 +143,7 @@ def _timm(config: Mapping[str, Any], origin: str) -> Described:
     """Spec, preprocessing, classes and notes of timm's config.json."""
     name = str(config["architecture"])
     if config.get("model_args"):
-        raise ValueError(f"{origin}: {name} with {config['model_args']} is no network of the zoo that timm names")
+        raise UserError(f"{origin}: {name} with {config['model_args']} is no network of the zoo that timm names")
     spec = spec_for("timm", name)
     described = {**config, **config.get("pretrained_cfg", {})}
     channels, size, _ = described.get("input_size", (3, spec.input_size, spec.input_size))
@@ -169,9 +170,9 @@ def _transformers(config: Mapping[str, Any], processor: Mapping[str, Any], origi
     """The same of transformers' config.json and preprocessor_config.json."""
     kind, depths = config.get("layer_type", "bottleneck"), config.get("depths", [3, 4, 6, 3])
     if config.get("hidden_act", "relu") != "relu":
-        raise ValueError(f"{origin}: hidden_act is {config['hidden_act']!r}; the units here have ReLU")
+        raise UserError(f"{origin}: hidden_act is {config['hidden_act']!r}; the units here have ReLU")
     if kind not in ("basic", "bottleneck"):
-        raise ValueError(f"{origin}: layer_type is {kind!r}, not basic or bottleneck")
+        raise UserError(f"{origin}: layer_type is {kind!r}, not basic or bottleneck")
     expansion = 4 if kind == "bottleneck" else 1
     labels = config.get("id2label") or {}
     first = 2 if config.get("downsample_in_first_stage") else 1

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from ..core.errors import UserError
 from ..core.files import write_atomically
 from ..core.text import to_json
 from ..data.decoding.preprocessing import Preprocessing
@@ -66,7 +67,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
             OSError: the file cannot be written.
         """
         if len(description.classes) != (expected := self.num_names(description.spec)):
-            raise ValueError(f"{len(description.classes)} class names for {expected} logits")
+            raise UserError(f"{len(description.classes)} class names for {expected} logits")
         header = {
             "format": FORMAT,
             "kind": self.name,
@@ -90,7 +91,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         found = header.get("kind", CLASSIFIER.name)
         if found != self.name:
             command = _COMMANDS.get(found)
-            raise ValueError(f"{path} is a {found}, not a {self.name}" + (f"; use it with resnets {command}" if command else ""))
+            raise UserError(f"{path} is a {found}, not a {self.name}" + (f"; use it with resnets {command}" if command else ""))
         try:
             description = ModelDescription(
                 spec=self.spec.model_validate_json(header["spec"]),
@@ -100,11 +101,11 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
                 provenance=json.loads(header["provenance"]),
             )
         except ValidationError as error:
-            raise ValueError(f"the header of {path} is damaged: {explain(error)}") from None
+            raise UserError(f"the header of {path} is damaged: {explain(error)}") from None
         except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"the header of {path} is damaged: {' '.join(str(error).split())}") from None
+            raise UserError(f"the header of {path} is damaged: {' '.join(str(error).split())}") from None
         if len(description.classes) != (expected := self.num_names(description.spec)):
-            raise ValueError(f"the header of {path} has {len(description.classes)} class names for {expected} logits")
+            raise UserError(f"the header of {path} has {len(description.classes)} class names for {expected} logits")
         return description
 
     def load(self, path: str | Path, *, device: str | torch.device = "cpu") -> AnyNetwork:
@@ -121,7 +122,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         # Shapes first: a header that contradicts its tensors is refused before any of them is read.
         wanted = {name: list(value.shape) for name, value in network.state_dict().items()}
         if (found := tensor_shapes(path)) != wanted:
-            raise ValueError(f"the weights in {path} do not fit its spec: {_first_difference(found, wanted)}")
+            raise UserError(f"the weights in {path} do not fit its spec: {_first_difference(found, wanted)}")
         state: dict[str, torch.Tensor] = {}
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
@@ -129,7 +130,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         try:
             network.load_state_dict(state, assign=True)
         except RuntimeError as error:
-            raise ValueError(f"the weights in {path} do not fit its spec: {' '.join(str(error).split())}") from None
+            raise UserError(f"the weights in {path} do not fit its spec: {' '.join(str(error).split())}") from None
         network.classes, network.preprocessing = description.classes, description.preprocessing  # type: ignore[assignment]
         network.requires_grad_(True)
         return network.to(device).eval()  # what is no part of the state was made elsewhere
@@ -165,9 +166,9 @@ def read_header(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a model file, or it is damaged: {error}") from None
+        raise UserError(f"{path} is not a model file, or it is damaged: {error}") from None
     if header.get("format") != FORMAT:
-        raise ValueError(f"{path} is a safetensors file, but not a model that `resnets train` wrote: its header has no {FORMAT!r}")
+        raise UserError(f"{path} is a safetensors file, but not a model that `resnets train` wrote: its header has no {FORMAT!r}")
     return header
 
 

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.errors import UserError
 from ..networks import Network, NetworkSpec
 from .adapt import InputWeights, adapted_preprocessing, network_from
 from .foreign_file import LoadedWeights, read_foreign
@@ -56,7 +57,7 @@ def read_weights(weights: str | Path, spec: NetworkSpec | None = None) -> Loaded
         labels = list(dict.fromkeys(name.rpartition("/")[2] for name in list_weights()))
         near = difflib.get_close_matches(text.lower(), labels + list_weights(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
+        raise UserError(
             f"weights={text!r} is neither a file or folder nor a name: {hint}Names are {', '.join(labels)} (list_weights() has all), "
             "timm/NAME and transformers/OWNER/NAME"
         )
@@ -74,7 +75,7 @@ def _from_folder(folder: Path) -> LoadedWeights:
     ours = folder / "model.safetensors"
     if not (folder / "config.json").is_file():
         if not ours.is_file():
-            raise ValueError(
+            raise UserError(
                 f"the folder {folder} holds neither model.safetensors of ours nor config.json with model.safetensors or "
                 "pytorch_model.bin, as timm and transformers write them"
             )
@@ -110,7 +111,7 @@ def is_our_model(path: Path) -> bool:
         with safe_open(path, framework="pt") as file:
             return bool((file.metadata() or {}).get("format") == FORMAT)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
+        raise UserError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
 
 
 def load_pretrained(
@@ -131,7 +132,7 @@ def load_pretrained(
         ValueError, WeightsUnavailable, OSError: as `read_weights` and `network_from`.
     """
     if input_weights not in (None, "sum", "repeat"):
-        raise ValueError(f"input_weights={input_weights!r} is no way to adapt the first layer; choose 'sum' or 'repeat'")
+        raise UserError(f"input_weights={input_weights!r} is no way to adapt the first layer; choose 'sum' or 'repeat'")
     read = read_weights(weights, spec)
     follows = {field: getattr(read.spec, field) for field in ("num_classes", "in_channels") if field not in stated}
     if not follows.get("num_classes", 1):

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.errors import UserError
 from ..recipe import Recipe
 from . import digits, fashion_mnist, he2015, he2016, resnext, strikes_back, torchvision_v2, tutorial, wide
 
@@ -43,7 +44,7 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
         ValueError: no such recipe or field; the message names the nearest.
     """
     if name not in RECIPES:
-        raise ValueError(nearest(name, RECIPES))
+        raise UserError(nearest(name, RECIPES))
     return RECIPES[name].updated(**overrides) if overrides else RECIPES[name]
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...core.errors import UserError
+
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -53,7 +55,7 @@ class MaskCrop(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> MaskCrop:
         if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale={self.scale} is no range: write the smaller value first")
+            raise UserError(f"scale={self.scale} is no range: write the smaller value first")
         return self
 
     def fixed_size(self, height: int, width: int) -> tuple[int, int] | None:

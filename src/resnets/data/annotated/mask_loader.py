@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...core.errors import UserError
 from ...core.machine import free_memory
 from ..annotations.objects import AnnotatedPictures
 from ..decoding.decode import Pixels
@@ -136,7 +137,7 @@ class MaskLoader:
         """
         cutting = self.cutting
         if cutting is None:
-            raise ValueError("this loader was made to evaluate: it has no crop to train on; give it one")
+            raise UserError("this loader was made to evaluate: it has no crop to train on; give it one")
         size, channels = cutting.crop.size, self.preprocessing.channels
         requests = (
             Request(plan.indices.numpy(), plan.draws.uniform(MaskCrop.ROW_NUMBERS).double().numpy(), plan)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...core.errors import UserError
 from ..annotations.coco import is_coco, open_coco
 from ..annotations.objects import AnnotatedPictures, Several
 from ..annotations.voc import VOC_CLASSES, list_file, open_voc, trees
@@ -73,7 +74,7 @@ def open_annotated(data: str, split: str, folder: Path | None, report: Report, *
         OSError: they cannot be read.
     """
     if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r}; it is one of {', '.join(SPLITS)}")
+        raise UserError(f"there is no split {split!r}; it is one of {', '.join(SPLITS)}")
     if data not in ANNOTATED and is_path(data):
         return _open_folder(Path(data).expanduser(), split, masks, report)
     known_name(data, ANNOTATED)
@@ -82,7 +83,7 @@ def open_annotated(data: str, split: str, folder: Path | None, report: Report, *
     place = folder_of(data, folder)
     if data == "coco":
         if split == "test":
-            raise ValueError("COCO's annotations of test are not public; evaluate on val")
+            raise UserError("COCO's annotations of test are not public; evaluate on val")
         return open_coco(place, split, name="coco", pattern=r"instances_(train|val)2017\.json", report=report)
     return _open_voc_by_name(data, split, place, masks, report)
 
@@ -148,7 +149,7 @@ def _open_voc_by_name(data: str, split: str, place: Path, masks: bool, report: R
         )
     if data == "voc12":
         if split == "test":
-            raise ValueError("the annotations of VOC 2012's test are not public; evaluate on val")
+            raise UserError("the annotations of VOC 2012's test are not public; evaluate on val")
         lists = [split]
     else:
         lists = ["trainval"] if split == "train" else ["test"]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
 from ...core.reading import TABLE_LIMIT, read_file
 from ..datasets.folders import SPLIT_FOLDERS
 from ..errors import DataError
@@ -53,7 +54,7 @@ class CocoPictures(AnnotatedFiles):
         """
         found = self.outlines[index][row]
         if not found:
-            raise ValueError(f"{self.name} {self.split}: object {row} of {self.name_of(index)} has a box and no mask")
+            raise UserError(f"{self.name} {self.split}: object {row} of {self.name_of(index)} has a box and no mask")
         try:
             return object_mask(found, self.size_of(index))
         except (ValueError, TypeError, KeyError) as error:
@@ -68,7 +69,7 @@ class CocoPictures(AnnotatedFiles):
             ValueError: an object has no mask, or one that cannot be read, or there are too many classes.
         """
         if len(self.classes) > _MOST_CLASSES:
-            raise ValueError(f"{self.name} has {len(self.classes)} classes, and masks are for {_MOST_CLASSES} at most")
+            raise UserError(f"{self.name} has {len(self.classes)} classes, and masks are for {_MOST_CLASSES} at most")
         made = np.zeros(self.size_of(index), np.uint8)
         covered = np.zeros(made.shape, np.uint8)
         for row, label in enumerate(self.objects(index).labels.tolist()):
@@ -88,7 +89,7 @@ def object_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(segmentation, Mapping):
         stated = tuple(segmentation["size"])
         if stated != size:
-            raise ValueError(f"it is of {stated[0]} x {stated[1]} and the picture of {size[0]} x {size[1]} pixels")
+            raise UserError(f"it is of {stated[0]} x {stated[1]} and the picture of {size[0]} x {size[1]} pixels")
         counts = segmentation["counts"]
         return from_run_lengths(uncompressed(counts) if isinstance(counts, str) else counts, size)
     return inside_polygons([np.asarray(polygon, np.float64) for polygon in segmentation], size)

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
 from ...core.reading import read_file
 
 IGNORED = 255
@@ -43,12 +44,12 @@ class Objects:
     def __post_init__(self) -> None:
         count = len(self.labels)
         if self.boxes.shape != (count, 4) or any(len(array) != count for array in (self.crowd, self.difficult, self.areas)):
-            raise ValueError(
+            raise UserError(
                 f"{count} labels need boxes ({count}, 4) and as many entries of the other kinds, not {self.boxes.shape}"
             )
         if not np.isfinite(self.boxes).all():
             row = int(np.flatnonzero(~np.isfinite(self.boxes).all(1))[0])
-            raise ValueError(f"the box {numbers(self.boxes[row])} of object {row} has a number that is not finite; correct it")
+            raise UserError(f"the box {numbers(self.boxes[row])} of object {row} has a number that is not finite; correct it")
 
     def __len__(self) -> int:
         """n."""
@@ -189,7 +190,7 @@ class AnnotatedFiles:
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Raises ValueError: there are no masks."""
-        raise ValueError(f"{self.name} {self.split} has boxes and no masks, so that there is none for {self.name_of(index)}")
+        raise UserError(f"{self.name} {self.split} has boxes and no masks, so that there is none for {self.name_of(index)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +203,7 @@ class Several:
 
     def __post_init__(self) -> None:
         if not self.parts or any(part.classes != self.parts[0].classes for part in self.parts):
-            raise ValueError(f"{self.name} joins data sets of different classes; they must have the same")
+            raise UserError(f"{self.name} joins data sets of different classes; they must have the same")
 
     @property
     def classes(self) -> tuple[str, ...]:

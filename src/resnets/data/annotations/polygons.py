@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
+
 _FINE = 5
 """Points of the fine grid for each pixel."""
 
@@ -25,9 +27,9 @@ def inside_polygons(polygons: Iterable[NDArray[np.float64]], size: tuple[int, in
     mask = np.zeros(size, bool)
     for polygon in polygons:
         if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon of {polygon.size} numbers is none; it needs x and y of three corners at least")
+            raise UserError(f"a polygon of {polygon.size} numbers is none; it needs x and y of three corners at least")
         if not np.isfinite(polygon).all() or np.abs(polygon).max() > 1e6:
-            raise ValueError("a polygon has a corner that is nowhere near a picture")
+            raise UserError("a polygon has a corner that is nowhere near a picture")
         mask |= _inside(polygon.reshape(-1, 2), size)
     return mask
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
+
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     """The runs of a mask (H, W)."""
@@ -33,7 +35,7 @@ def from_run_lengths(lengths: Sequence[int] | NDArray[np.int64], size: tuple[int
     runs = np.asarray(lengths, np.int64)
     height, width = size
     if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != height * width:
-        raise ValueError(f"run lengths of {int(runs.sum()):,} pixels are no mask of {height} x {width}")
+        raise UserError(f"run lengths of {int(runs.sum()):,} pixels are no mask of {height} x {width}")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(width, height).T
 
@@ -64,7 +66,7 @@ def uncompressed(text: str) -> list[int]:
     for character in text:
         group = ord(character) - 48
         if not 0 <= group < 64:
-            raise ValueError(f"{character!r} does not occur in compressed run lengths")
+            raise UserError(f"{character!r} does not occur in compressed run lengths")
         number |= (group & 31) << shift
         shift += 5
         if group & 32:
@@ -74,5 +76,5 @@ def uncompressed(text: str) -> list[int]:
         lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
         number = shift = 0
     if shift:
-        raise ValueError("compressed run lengths end within a number")
+        raise UserError("compressed run lengths end within a number")
     return lengths

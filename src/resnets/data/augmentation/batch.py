@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ...core.errors import UserError
 from ..sampling.draws import Draws
 from .crops import Box, ResizedCrop
 
@@ -26,7 +27,7 @@ def random_crop(images: Tensor, padding: int, mode: Literal["zeros", "reflect"],
     count, _, height, width = images.shape
     if mode == "reflect":
         if padding >= min(height, width):
-            raise ValueError(f"reflecting {padding} pixels needs pictures larger than that, but these have {height} x {width}")
+            raise UserError(f"reflecting {padding} pixels needs pictures larger than that, but these have {height} x {width}")
         padded = functional.pad(images.float(), (padding,) * 4, mode="reflect").to(images.dtype)
     else:
         padded = functional.pad(images, (padding,) * 4)

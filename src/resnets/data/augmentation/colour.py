@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...core.errors import UserError
 from ..sampling.draws import Draws
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -86,7 +87,7 @@ def lighting(images: Tensor, deviation: float, draws: Draws) -> Tensor:
         ValueError: the pictures are not RGB.
     """
     if images.shape[1] != 3:
-        raise ValueError(f"augmentation.lighting needs RGB pictures, but these have {images.shape[1]} channels; set it to 0")
+        raise UserError(f"augmentation.lighting needs RGB pictures, but these have {images.shape[1]} channels; set it to 0")
     amounts = deviation * normal(draws, 3) * torch.tensor(_EIGENVALUES)
     colours = (255 * amounts @ torch.tensor(_EIGENVECTORS).T).to(images.device)[:, :, None, None]
     lit = images.float() + colours

@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...core.errors import UserError
+
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
@@ -48,9 +50,9 @@ class ResizedCrop(BaseModel):
         for name in ("area", "ratio", "shorter_side"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(f"{name}={low, high} is no range: write the smaller value first, both above 0")
+                raise UserError(f"{name}={low, high} is no range: write the smaller value first, both above 0")
         if self.area[1] > 1:
-            raise ValueError(f"area={self.area} is a share of the picture's area; it cannot be above 1")
+            raise UserError(f"area={self.area} is a share of the picture's area; it cannot be above 1")
         return self
 
     def box(self, height: int, width: int, size: int, numbers: Sequence[float]) -> Box:
@@ -70,7 +72,7 @@ class ResizedCrop(BaseModel):
         if self.kind == "shorter-side":
             low, high = self.shorter_side
             if low < size:
-                raise ValueError(f"crop.shorter_side={low, high} is below the network's {size} pixels; raise it")
+                raise UserError(f"crop.shorter_side={low, high} is below the network's {size} pixels; raise it")
             scale = (low + math.floor(tries[0] * (high - low + 1))) / min(height, width)
             side = size / scale
             # Places are whole pixels of the resized picture, as if it had been made.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.errors import UserError
 from ..sources.files import DIGITS_NAME, FILES, find
 from ..sources.request import Report, known_name, print_to_stderr
 from .locate import locate
@@ -73,14 +74,14 @@ class ImageArrays:
 
         what = f"{self.name} ({self.split})"
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(f"{what}: images must be uint8 (N, C, H, W), not {self.images.dtype} {tuple(self.images.shape)}")
+            raise UserError(f"{what}: images must be uint8 (N, C, H, W), not {self.images.dtype} {tuple(self.images.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
+            raise UserError(
                 f"{what}: labels must be int64, one for each of {len(self.images)} pictures, "
                 f"not {self.labels.dtype} {tuple(self.labels.shape)}"
             )
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise ValueError(
+            raise UserError(
                 f"{what}: labels must lie in 0 to {len(self.classes) - 1}, the classes, "
                 f"but reach from {int(self.labels.min())} to {int(self.labels.max())}"
             )
@@ -194,7 +195,7 @@ def load(
 
     info = DATASETS[known_name(name, DATASETS)]
     if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r} of {name}: it is one of {', '.join(SPLITS)}")
+        raise UserError(f"there is no split {split!r} of {name}: it is one of {', '.join(SPLITS)}")
     place = locate(name, folder, offline=offline, report=report)
     if name == "digits":
         images, labels = _read_digits(place, split)
@@ -219,7 +220,7 @@ def split_holdout(arrays: ImageArrays, share: float, seed: int) -> tuple[ImageAr
 
     num_held = round(share * len(arrays)) if 0 < share < 1 else 0
     if not 0 < num_held < len(arrays):
-        raise ValueError(f"share={share} of {len(arrays)} pictures leaves one part empty; choose one between 0 and 1")
+        raise UserError(f"share={share} of {len(arrays)} pictures leaves one part empty; choose one between 0 and 1")
     parts = zip(("rest", "holdout"), stratified_split(arrays.labels.cpu().numpy(), num_held, seed), strict=True)
     rest, held = (_subset(arrays, f"{arrays.split}-{part}", torch.from_numpy(indices)) for part, indices in parts)
     return rest, held
@@ -234,7 +235,7 @@ def stratified_split(labels: NDArray[np.int64], num_held: int, seed: int) -> tup
     import numpy as np
 
     if seed < 0:
-        raise ValueError(f"seed={seed} is negative; choose 0 or more")
+        raise UserError(f"seed={seed} is negative; choose 0 or more")
     # The raw numbers of PCG64 are the same in every version of NumPy; those of Generator.permutation need not be (NEP 19).
     order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
     classes, counts = np.unique(labels, return_counts=True)

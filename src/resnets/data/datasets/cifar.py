@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.errors import UserError
 from ...core.reading import open_regular
 from ...core.safe_pickle import unpickle_arrays
 from ..errors import DataError, NotThere
@@ -183,7 +184,7 @@ def read_cifar(folder: Path, name: str, split: str, classes: tuple[str, ...]) ->
 
     try:
         if (found := _class_names(contents[archive.classes], archive)) != classes:
-            raise ValueError(f"its classes are {', '.join(found)}")
+            raise UserError(f"its classes are {', '.join(found)}")
         parts = [_pictures(contents[member], archive, member) for member in wanted]
     except ValueError as error:
         raise DataError(f"{path} is no archive of {name}: {error}") from error
@@ -211,18 +212,18 @@ def _pictures(content: bytes, archive: CifarArchive, member: str) -> tuple[NDArr
     if archive.label_bytes:
         rows = np.frombuffer(content, np.uint8)
         if len(rows) % (archive.label_bytes + PIXELS):
-            raise ValueError(f"{member} has {len(rows)} bytes, which are no whole number of pictures")
+            raise UserError(f"{member} has {len(rows)} bytes, which are no whole number of pictures")
         rows = rows.reshape(-1, archive.label_bytes + PIXELS)
         return rows[:, archive.label_bytes :], rows[:, archive.label_bytes - 1].astype(np.int64)
     entries = unpickle_arrays(content, member)
     images, labels = _entry(entries, "data", np.ndarray), _entry(entries, archive.label_key, list)
     if images.dtype != np.uint8 or images.shape != (len(labels), PIXELS):
-        raise ValueError(f"{member} holds pictures {images.dtype} {images.shape} for {len(labels)} labels")
+        raise UserError(f"{member} holds pictures {images.dtype} {images.shape} for {len(labels)} labels")
     return images, np.array(labels, np.int64)
 
 
 def _entry(entries: Any, key: str, kind: type) -> Any:
     value = entries.get(key) if isinstance(entries, dict) else None
     if not isinstance(value, kind):
-        raise ValueError(f"a pickle has no {key}")
+        raise UserError(f"a pickle has no {key}")
     return value

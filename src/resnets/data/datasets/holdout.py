@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.errors import UserError
 from ...core.reading import TABLE_LIMIT, read_file
 from ..errors import DataError
 from ..image_source import PictureFiles
@@ -49,14 +50,14 @@ def hold_out(pictures: PictureFiles, share: float, seed: int) -> tuple[PictureFi
     several = np.flatnonzero(counts[pictures.labels] > 1)
     num_held = min(round(share * len(pictures)), len(several)) if 0 < share < 1 else 0
     if not 0 < num_held < len(pictures):
-        raise ValueError(
+        raise UserError(
             f"holdout={share} of {len(pictures):,} pictures leaves one part empty; choose another share, or add pictures"
         )
     held = several[stratified_split(pictures.labels[several], num_held, seed)[1]]
     rest = np.setdiff1d(np.arange(len(pictures)), held)
     left = np.bincount(pictures.labels[rest], minlength=len(counts))
     if emptied := [pictures.classes[i] for i in np.flatnonzero((left == 0) & (counts > 0))]:
-        raise ValueError(f"holdout={share} leaves no picture of {listed(emptied)} to learn from; choose a smaller share")
+        raise UserError(f"holdout={share} leaves no picture of {listed(emptied)} to learn from; choose a smaller share")
     return chosen(pictures, rest, "train"), chosen(pictures, held, "val")
 
 
@@ -128,7 +129,7 @@ def without(pictures: PictureFiles, names: Collection[str], *, whole: bool = Tru
     left = chosen(pictures, np.array(kept, np.int64), pictures.split)
     gone = set(pictures.labels.tolist()) - set(left.labels.tolist())
     if gone and whole:
-        raise ValueError(
+        raise UserError(
             f"the exclusion list leaves no picture of {listed([pictures.classes[i] for i in sorted(gone)])} in {pictures.split}; "
             "take some off it, or take the class out of the data"
         )

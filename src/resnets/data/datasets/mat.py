@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import UserError
 from ...core.reading import read_file
 from ..errors import DataError
 
@@ -68,7 +69,7 @@ def _element(content: bytes, at: int, order: str) -> tuple[int, bytes, int]:
         return kind & 0xFFFF, content[at + 4 : at + 4 + (kind >> 16)], at + 8
     end = at + 8 + size
     if end > len(content):
-        raise ValueError(f"an element of {size} bytes does not fit")
+        raise UserError(f"an element of {size} bytes does not fit")
     # Packed elements alone are not padded.
     return kind, content[at + 8 : end], end if kind == _PACKED else end + -size % 8
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...core.errors import UserError
 from ...core.limits import PIXELS_A_SIDE, check_limit
 
 if TYPE_CHECKING:
@@ -44,13 +45,13 @@ class Preprocessing(BaseModel):
         check_limit("size is", self.size, PIXELS_A_SIDE)
         check_limit("resize is", self.resize or self.size, 2 * PIXELS_A_SIDE)
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels):
-            raise ValueError(f"mean and std need one value for each of the {self.channels} channels, or none")
+            raise UserError(f"mean and std need one value for each of the {self.channels} channels, or none")
         if self.resize is not None and self.resize < self.size:
-            raise ValueError(f"resize={self.resize} is smaller than the crop of size={self.size}")
+            raise UserError(f"resize={self.resize} is smaller than the crop of size={self.size}")
         if self.mean_picture and self.mean:
-            raise ValueError("mean_picture takes the place of mean and std; give one or the other")
+            raise UserError("mean_picture takes the place of mean and std; give one or the other")
         if self.mean_picture and len(self.mean_picture) != 4 * math.ceil(4 * self.channels * self.size**2 / 3):
-            raise ValueError(f"mean_picture is not one of {self.channels} channels of {self.size} x {self.size} pixels")
+            raise UserError(f"mean_picture is not one of {self.channels} channels of {self.size} x {self.size} pixels")
         return self
 
     def shift_and_scale(self) -> tuple[Tensor, Tensor]:

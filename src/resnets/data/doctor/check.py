@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.errors import UserError
 from ...core.machine import usable_cores
 from ..datasets.folders import PICTURE_ENDINGS, OwnPictures
 from ..image_source import PictureSource
@@ -62,7 +63,7 @@ def check_pictures(
         ChildProcessError: the processes cannot be started.
     """  # fmt: skip
     if not sources or any(source.classes != sources[0].classes for source in sources):
-        raise ValueError("a check needs at least one split, and splits with the same classes")
+        raise UserError("a check needs at least one split, and splits with the same classes")
     began = time.perf_counter()
     splits = [Split(source.split, source.classes, source.labels, source.name_of) for source in sources]
     prints = Fingerprints(splits, likeness=near_duplicates)
@@ -128,7 +129,7 @@ def check_arrays(
         ValueError: no splits, or splits whose classes differ.
     """  # fmt: skip
     if not splits or any(arrays.classes != splits[0].classes for arrays in splits):
-        raise ValueError("a check needs at least one split, and splits with the same classes")
+        raise UserError("a check needs at least one split, and splits with the same classes")
     began = time.perf_counter()
     prints = Fingerprints(
         [Split(arrays.split, arrays.classes, arrays.labels.cpu().numpy(), _Numbered(arrays.split)) for arrays in splits],

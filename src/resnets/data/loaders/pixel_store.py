@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import UserError
 from ...core.files import atomic
 from ..augmentation.crops import ResizedCrop
 from ..decoding.decode import Pixels
@@ -142,15 +143,15 @@ def read_store(path: Path, channels: int) -> PixelStore:
         file.seek(max(0, length - _TRAILER.size))
         trailer = file.read()
         if len(trailer) != _TRAILER.size or trailer[:8] != _MAGIC:
-            raise ValueError(f"{path} is cut short or no store of pixels")
+            raise UserError(f"{path} is cut short or no store of pixels")
         _, size, count, names, check = _TRAILER.unpack(trailer)
         entries = count * (8 + 8 + 4)
         if size + entries + names + _TRAILER.size != length:
-            raise ValueError(f"{path} has {length:,} bytes, which are not those that it says it has")
+            raise UserError(f"{path} has {length:,} bytes, which are not those that it says it has")
         file.seek(size)
         content = file.read(entries + names)
     if zlib.crc32(content) != check:
-        raise ValueError(f"{path} is damaged: its index is not what was written")
+        raise UserError(f"{path} is damaged: its index is not what was written")
     shapes = np.frombuffer(content, np.int32, 2 * count).reshape(-1, 2)
     kept = np.frombuffer(content, np.int64, count, 8 * count)
     checks = np.frombuffer(content, np.uint32, count, 16 * count)
@@ -159,12 +160,12 @@ def read_store(path: Path, channels: int) -> PixelStore:
     lengths = shapes.astype(np.int64).prod(1) * channels
     places = np.stack([np.zeros(count, np.int64), np.cumsum(lengths) - lengths], 1)
     if lengths.sum() != size:
-        raise ValueError(f"{path} is damaged: its pictures have {lengths.sum():,} bytes and its pixels {size:,}")
+        raise UserError(f"{path} is damaged: its pictures have {lengths.sum():,} bytes and its pixels {size:,}")
     # The plain array costs less at every access than numpy's class for mapped files.
     store = PixelStore([flat.view(np.ndarray)], places, shapes, channels, kept, excluded, f"in {path} ({in_words(size)})")
     for index in range(0, count, max(1, -(-size // CHECKED))):
         if zlib.crc32(store.pixels(index).data) != checks[index]:
-            raise ValueError(f"{path} is damaged: the pixels of its picture {index} are not those that were written")
+            raise UserError(f"{path} is damaged: the pixels of its picture {index} are not those that were written")
     return store
 
 

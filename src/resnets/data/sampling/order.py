@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from ...core.errors import UserError
 from .draws import Draws, seed_for
 from .pruning import LossPruning
 
@@ -76,10 +77,10 @@ class EpochOrder:
         share: Share = WHOLE,
     ) -> None:
         if count == 0:
-            raise ValueError("the data set holds no pictures")
+            raise UserError("the data set holds no pictures")
         self.count, self.batch_size, self.seed, self.drop_last = count, min(batch_size, count), seed, drop_last
         if self.batch_size < share.world:
-            raise ValueError(f"a batch of {self.batch_size} pictures has too few for {share.world} processes; raise --batch-size")
+            raise UserError(f"a batch of {self.batch_size} pictures has too few for {share.world} processes; raise --batch-size")
         self.pruning, self.probabilities, self.repeats, self.share = pruning, probabilities, repeats, share
 
     def steps_in(self, epoch: int) -> int:

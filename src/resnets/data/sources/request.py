@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.errors import UserError
 from ...core.files import atomic
 from ..errors import DataError
 from .files import FILES, DataFile
@@ -91,7 +92,7 @@ def known_name(name: str, names: Iterable[str]) -> str:
         return name
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"there is no dataset {name!r}: {hint}The datasets are {', '.join(sorted(names))}")
+    raise UserError(f"there is no dataset {name!r}: {hint}The datasets are {', '.join(sorted(names))}")
 
 
 def keep(source: Path, cache: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ...core.errors import UserError
 from ...core.files import atomic_folder, write_atomically
 from ...core.reading import SETTINGS_LIMIT, read_file
 from ..annotations.coco import CocoPictures, open_coco
@@ -100,7 +101,7 @@ def make_scenes(
     if (folder / MANIFEST).exists():
         found = read_manifest(folder)
         if found.settings != settings:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds {NAME} with other settings, {_difference(found.settings, settings)}; name another folder"
             )
         report(f"{folder} holds these scenes already")
@@ -164,7 +165,7 @@ def open_scenes(split: str, folder: Path | None, report: Report) -> CocoPictures
         DataError: Fashion-MNIST cannot be had.
     """
     if split not in GARMENTS:
-        raise ValueError(
+        raise UserError(
             f"{NAME} has no split {split!r}: there are train and val (whose garments are Fashion-MNIST's test pictures)"
         )
     for place in (folder, None if folder is None else folder / NAME):

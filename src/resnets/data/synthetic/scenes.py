@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ...core.errors import UserError
 from .garments import Garment, Garments
 from .textures import Numbers, Texture, background
 
@@ -41,7 +42,7 @@ class SceneSettings(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> SceneSettings:
         if not self.smallest <= self.largest <= self.size * 5 // 6:
-            raise ValueError(
+            raise UserError(
                 f"garments of {self.smallest} to {self.largest} pixels do not go into scenes whose sides may be {self.size * 5 // 6}: "
                 "smallest <= largest <= 5/6 of size"
             )

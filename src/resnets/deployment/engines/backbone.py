@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ...core.errors import UserError
 from ...networks import Network
 
 
@@ -41,9 +42,9 @@ class Backbone(nn.Module):
         available = network.feature_channels
         for name in maps:
             if name not in available:
-                raise ValueError(f"the network has no map {name!r}; its maps are {', '.join(available)}")
+                raise UserError(f"the network has no map {name!r}; its maps are {', '.join(available)}")
         if not maps or len(set(maps.values())) < len(maps):
-            raise ValueError(f"maps={dict(maps)} has to give at least one map, each a name of its own; take {', '.join(available)}")
+            raise UserError(f"maps={dict(maps)} has to give at least one map, each a name of its own; take {', '.join(available)}")
         # Pyramids go from fine to coarse, whatever the order in which the maps were named.
         self.maps = {name: maps[name] for name in available if name in maps}
         self.in_channels_list = [available[name] for name in self.maps]

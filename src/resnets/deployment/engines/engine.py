@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import UserError
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network, NetworkSpec
 from ..graph.description import Description, description_of
@@ -25,7 +26,7 @@ def needed(package: str, extra: str) -> None:
     ValueError: the package is not installed; the message names the extra that brings it.
     """
     if find_spec(package) is None:
-        raise ValueError(f"this needs the package {package}, which is not installed: pip install 'resnets[{extra}]'")
+        raise UserError(f"this needs the package {package}, which is not installed: pip install 'resnets[{extra}]'")
 
 
 class Engine(ABC):
@@ -88,11 +89,11 @@ class Engine(ABC):
     def _check(self, images: Tensor) -> None:
         spec, size = self.spec, self.description.form.size
         if images.ndim != 2 + spec.dims or images.shape[1] != spec.in_channels:
-            raise ValueError(
+            raise UserError(
                 f"the network takes images of shape (N, {spec.in_channels}, {', '.join(['size'] * spec.dims)}), not {tuple(images.shape)}"
             )
         if size is not None and any(side != size for side in images.shape[2:]):
-            raise ValueError(
+            raise UserError(
                 f"this file takes images of {size} pixels only, not {tuple(images.shape[2:])}; export it with --size dynamic for any size"
             )
 
@@ -122,7 +123,7 @@ class TorchEngine(Engine):
             ValueError: a precision that torch's networks do not run in.
         """
         if precision not in DTYPES:
-            raise ValueError(f"precision {precision!r} is none that torch runs networks in; choose from {', '.join(DTYPES)}")
+            raise UserError(f"precision {precision!r} is none that torch runs networks in; choose from {', '.join(DTYPES)}")
         if threads is not None:
             torch.set_num_threads(threads)
         about = description or description_of(network)
@@ -158,7 +159,7 @@ class TorchEngine(Engine):
         """
         self._check(images)
         if not isinstance(self.network, Network):
-            raise ValueError(f"the engine {self.name} gives logits alone; take the engine torch")
+            raise UserError(f"the engine {self.name} gives logits alone; take the engine torch")
         with self._autocast():
             maps = self.network.features(self._arranged(images))
             return self.network.head(maps[self.network.stage_names[-1]]).float(), maps

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ...core.errors import UserError
 from ...networks import Network, build, get_spec
 from ...networks.zoo import split_name
 from ..graph.description import Description, description_of
@@ -27,12 +28,12 @@ def open_network(model: str | Path, *, device: str | torch.device = "cpu") -> tu
     if path.is_dir():
         path = path / "model.safetensors"
         if not path.is_file():
-            raise ValueError(f"the folder {model} holds no model.safetensors; is its run finished? resnets train --resume {model}")
+            raise UserError(f"the folder {model} holds no model.safetensors; is its run finished? resnets train --resume {model}")
     if path.is_file():
         from ...weights.model_file import load_model, read_description
 
         if path.suffix != ".safetensors":
-            raise ValueError(f"{path} is no model file of ours (.safetensors); resnets convert {path} --to resnets makes one of it")
+            raise UserError(f"{path} is no model file of ours (.safetensors); resnets convert {path} --to resnets makes one of it")
         about = read_description(path)
         network = load_model(path, device=device)
         return network, Description(about.spec, about.classes, about.preprocessing, about.metrics, about.provenance)

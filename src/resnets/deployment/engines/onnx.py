@@ -85,7 +85,7 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
     try:
         session = onnxruntime.InferenceSession(contents[".onnx"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own in common
-        raise ValueError(f"{file} is no ONNX file that onnxruntime can run, or it is damaged: {_first_line(error)}") from None
+        raise UserError(f"{file} is no ONNX file that onnxruntime can run, or it is damaged: {_first_line(error)}") from None
     try:
         strings = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
@@ -93,9 +93,7 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
     description = from_strings(strings, file)
     computes = description.form.precision
     if precision not in (None, computes):
-        raise ValueError(
-            f"{file} computes in {computes}, and onnxruntime cannot change that; ask for {computes}, or export it anew"
-        )
+        raise UserError(f"{file} computes in {computes}, and onnxruntime cannot change that; ask for {computes}, or export it anew")
     return OnnxRuntimeEngine(session, description, computes)
 
 

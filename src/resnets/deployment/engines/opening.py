@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from ...core.errors import UserError
 from ...core.precision import native_bf16
 from ...networks import Network
 from ..graph.description import Description, description_of
@@ -65,7 +66,7 @@ def open_engine(
         OSError: the file cannot be read.
     """
     if engine not in ("auto", *ENGINES):
-        raise ValueError(f"there is no engine {engine!r}; choose auto or one of {', '.join(ENGINES)}")
+        raise UserError(f"there is no engine {engine!r}; choose auto or one of {', '.join(ENGINES)}")
     if not isinstance(model, Network) and is_exported(model):
         return _open_exported(Path(model), engine, precision, threads, report)
     if isinstance(model, Network):
@@ -100,7 +101,7 @@ def engine_for(
     # OpenVINO computes a float32 graph in bf16; for the others the graph itself is in the precision.
     graph_precision = "fp32" if engine == "openvino" else precision
     if graph_precision not in form.PRECISIONS:
-        raise ValueError(f"the engine {engine} runs networks in {' or '.join(form.PRECISIONS)}, not {precision}")
+        raise UserError(f"the engine {engine} runs networks in {' or '.join(form.PRECISIONS)}, not {precision}")
     folded, folding = fold(network)
     about = about.in_form(input="images", precision=graph_precision, folded_norms=len(folding.folded))
     check_exportable(about)
@@ -125,7 +126,7 @@ def _open_exported(
     elif engine in able:
         found, reason = next(name for name in able if name == engine), "as asked"
     else:
-        raise ValueError(
+        raise UserError(
             f"{path} is run by {' or '.join(able)}, not by {engine}; other engines take the model file it was made from"
         )
     if not path.is_file():

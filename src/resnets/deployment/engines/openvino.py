@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ...core.errors import UserError
 from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import KEYS, Description, from_strings
 from ..graph.exported import OUTPUTS
@@ -88,10 +89,10 @@ class OpenVinoEngine(Engine):
 
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ValueError("this processor has no bf16 instructions for OpenVINO; use --precision fp32")
+            raise UserError("this processor has no bf16 instructions for OpenVINO; use --precision fp32")
         own = description.form.precision
         if precision not in (None, own, "bf16"):
-            raise ValueError(f"this network was exported in {own}; OpenVINO computes it in {own} or bf16, not {precision}")
+            raise UserError(f"this network was exported in {own}; OpenVINO computes it in {own} or bf16, not {precision}")
         self._settings = {
             "INFERENCE_PRECISION_HINT": _HINTS.get(precision or own, "f32"),
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
@@ -144,7 +145,7 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
             line for line in str(error).splitlines() if line.strip() and "Exception from" not in line and "Check '" not in line
         ]
         why = lines[-1].strip() if lines else "no reason given"
-        raise ValueError(f"{file} is no file that OpenVINO can run, or it is damaged: {why}") from None
+        raise UserError(f"{file} is no file that OpenVINO can run, or it is damaged: {why}") from None
     strings = {key: model.get_rt_info([section, key]).astype(str) for key in KEYS if model.has_rt_info([section, key])}
     return OpenVinoEngine(model, from_strings(strings, file), precision=precision, threads=threads)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ...core.environment import describe_environment, installed_version
+from ...core.errors import UserError
 from ...core.files import write_together
 from ...core.text import to_json
 from ...networks import Network
@@ -71,11 +72,11 @@ def export_model(
     output = Path(output)
     form: Any = form_module(ENGINE_OF[format])
     if output.suffix != ENDINGS[format]:
-        raise ValueError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
+        raise UserError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
     if precision not in form.PRECISIONS:
-        raise ValueError(f"--format {format} has no precision {precision}; choose {' or '.join(form.PRECISIONS)}")
+        raise UserError(f"--format {format} has no precision {precision}; choose {' or '.join(form.PRECISIONS)}")
     known = description or description_of(network)
     folded, folding = fold(network)
     report(folding.sentence())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.errors import JobError
 from ...networks import Network
 from ..engines.engine import Engine
 from ..graph.description import Description
@@ -21,7 +22,7 @@ TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2}
 """Largest difference that is allowed, by precision: a share of the batch's largest logit in magnitude, or of 1 for probabilities."""
 
 
-class ParityFailure(RuntimeError):
+class ParityFailure(JobError):
     """An exported network does not give what the network in PyTorch gives."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...core.errors import UserError
 from ...core.text import to_json
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network, NetworkSpec
@@ -84,7 +85,7 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
         ValueError: the file is none of ours, or its strings are damaged; the message names `file`.
     """
     if strings.get("format") != FORMAT:
-        raise ValueError(f"{file} was not written by `resnets export`: its metadata has no {FORMAT!r}")
+        raise UserError(f"{file} was not written by `resnets export`: its metadata has no {FORMAT!r}")
     try:
         classes, preprocessing = json.loads(strings["classes"]), strings["preprocessing"]
         description = Description(
@@ -96,11 +97,11 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
             form=Form.model_validate_json(strings["form"]),
         )
     except ValidationError as error:
-        raise ValueError(f"the metadata of {file} is damaged: {explain(error)}") from None
+        raise UserError(f"the metadata of {file} is damaged: {explain(error)}") from None
     except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None
+        raise UserError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None
     if description.classes is not None and len(description.classes) != description.spec.num_classes:
-        raise ValueError(
+        raise UserError(
             f"the metadata of {file} has {len(description.classes)} class names for {description.spec.num_classes} logits"
         )
     return description

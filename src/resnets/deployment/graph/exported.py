@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from ...core.errors import UserError
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network
 from .description import Description
@@ -59,18 +60,18 @@ def check_exportable(description: Description) -> None:
     """
     spec, form, preprocessing = description.spec, description.form, description.preprocessing
     if spec.head != "classes" or not spec.num_classes:
-        raise ValueError("only networks that give class logits can be exported; this one has none")
+        raise UserError("only networks that give class logits can be exported; this one has none")
     if form.precision not in DTYPES:
-        raise ValueError(f"precision {form.precision!r} is none that networks are exported in; choose from {', '.join(DTYPES)}")
+        raise UserError(f"precision {form.precision!r} is none that networks are exported in; choose from {', '.join(DTYPES)}")
     if form.input == "pictures":
         if preprocessing is None:
-            raise ValueError(
+            raise UserError(
                 "the network does not say how pictures are prepared, so that none can be taken in; export it without --pictures"
             )
         if spec.dims != 2:
-            raise ValueError(f"pictures have two dimensions, and this network has {spec.dims}; export it without --pictures")
+            raise UserError(f"pictures have two dimensions, and this network has {spec.dims}; export it without --pictures")
         if preprocessing.mean_picture and form.size is None:
-            raise ValueError("the network's mean is a whole picture of its size; export it with --size fixed")
+            raise UserError("the network's mean is a whole picture of its size; export it with --size fixed")
 
 
 def native_size(description: Description) -> int:
@@ -112,4 +113,4 @@ def traced(graph: nn.Module, description: Description) -> ExportedProgram:
         with torch.no_grad():
             return torch.export.export(graph, (inputs,), dynamic_shapes=(dynamic,), strict=False)
     except torch._dynamo.exc.UserError as error:
-        raise ValueError(f"the network's graph does not allow this form: {str(error).splitlines()[0]}; try --size fixed") from None
+        raise UserError(f"the network's graph does not allow this form: {str(error).splitlines()[0]}; try --size fixed") from None

@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
+from ...core.errors import UserError
 from ...core.reading import read_file
 from ...data.datasets.folders import PICTURE_ENDINGS, is_picture
 from .image_shards import is_shard, open_shard
@@ -135,13 +136,13 @@ def open_pictures(paths: Sequence[Path]) -> Pictures:
             inside = list(_files_in(str(path), is_picture))
             shards = [] if inside else [p for p in _files_in(str(path), is_shard) if not os.path.basename(p).startswith(".")]
             if not inside and not shards:
-                raise ValueError(
+                raise UserError(
                     f"the folder {path} holds no pictures ({', '.join(PICTURE_ENDINGS)}) and no shards (.tar, .parquet)"
                 )
         elif path.exists():
             inside, shards = ([], [str(path)]) if is_shard(path.name) else ([str(path)], [])
         else:
-            raise ValueError(f"there is no file or folder {path}")
+            raise UserError(f"there is no file or folder {path}")
         files += inside
         if shards:
             end_files()
@@ -180,10 +181,10 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = [Path(file) for file in _files_in(str(path), is_picture)]
             if not inside:
-                raise ValueError(f"the folder {path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+                raise UserError(f"the folder {path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise ValueError(f"there is no file or folder {path}")
+            raise UserError(f"there is no file or folder {path}")
     return found

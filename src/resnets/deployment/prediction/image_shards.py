@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from ...core.errors import UserError
 from ...core.reading import IMAGE_LIMIT, open_regular, read_file
 from ...data.datasets.folders import PICTURE_ENDINGS, is_picture, listed
 from ...data.datasets.user_data import SHARD_ENDINGS
@@ -167,13 +168,13 @@ def _open_tar(path: str) -> TarShard:
                     key = member.name[: len(member.name) - len(name)] + name.partition(".")[0]
                     samples.setdefault(key, []).append((member.name, member.offset_data, member.size))
     except tarfile.TarError as error:
-        raise ValueError(f"{path} is no tar file that can be read without unpacking, or it is damaged: {error}") from None
+        raise UserError(f"{path} is no tar file that can be read without unpacking, or it is damaged: {error}") from None
     found = []
     for members in samples.values():
         plain = [member for member in members if member[0].rpartition("/")[2].count(".") == 1]
         found += plain or members
     if not found:
-        raise ValueError(f"{path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+        raise UserError(f"{path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
     found.sort(key=lambda member: member[1])
     return TarShard(path, tuple(name for name, _, _ in found), array("q", [n for _, begin, size in found for n in (begin, size)]))
 
@@ -187,7 +188,7 @@ def _open_parquet(path: str) -> ParquetShard:
         with parquet.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
     except ValueError as error:
-        raise ValueError(f"{path} is no Parquet file, or it is damaged: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is no Parquet file, or it is damaged: {' '.join(str(error).split())}") from None
 
     def is_bytes(kind: Any) -> bool:
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
@@ -200,5 +201,5 @@ def _open_parquet(path: str) -> ParquetShard:
     ]
     able = able if len(able) == 1 else [name for name in able if name.lower() in _COLUMNS]
     if not able or not count:
-        raise ValueError(f"{path} has no column of pictures; it has {listed(schema.names)}" if count else f"{path} has no rows")
+        raise UserError(f"{path} has no column of pictures; it has {listed(schema.names)}" if count else f"{path} has no rows")
     return ParquetShard(path, able[0], range(count))

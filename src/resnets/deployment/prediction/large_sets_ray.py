@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import UserError
 from ...core.optional import arrow
 from ..engines.engine import needed
 from ..engines.opening import open_engine
@@ -63,7 +64,7 @@ def cluster(device: str = "auto") -> Iterator[Cluster]:
     """
     needed("ray", "ray")
     if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"--device {device} does not go with --engine ray; choose auto, cpu or cuda")
+        raise UserError(f"--device {device} does not go with --engine ray; choose auto, cpu or cuda")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # this package tells nobody that it is used
     ray: Any = import_module("ray")
     ours = not ray.is_initialized()
@@ -73,7 +74,7 @@ def cluster(device: str = "auto") -> Iterator[Cluster]:
         found = ray.cluster_resources()
         gpus = int(found.get("GPU", 0)) if device != "cpu" else 0
         if device == "cuda" and not gpus:
-            raise ValueError("--device cuda: no machine of the Ray cluster has a GPU")
+            raise UserError("--device cuda: no machine of the Ray cluster has a GPU")
         yield Cluster(int(found.get("CPU", 1)), gpus)
     finally:
         if ours:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...core.errors import UserError
 from ...core.files import write_atomically
 from ...core.optional import arrow
 from .parquet import METADATA, write_rows, write_together
@@ -73,7 +74,7 @@ class Parts:
         self.part_rows = part_rows
         description = self.folder / "work.json"
         if output.is_dir():
-            raise ValueError(f"{output} is a folder; --output names the file that is to be written")
+            raise UserError(f"{output} is a folder; --output names the file that is to be written")
         self.complete = output.exists() and not restart and not description.exists()
         """Whether the output is this work's already. Where the folder is there, too, it is that of a work which --restart began."""
         if self.complete:
@@ -99,9 +100,9 @@ class Parts:
             found = json.loads((parquet.read_schema(self.output).metadata or {}).get(METADATA, b"{}")).get("work", {})
             before = Work.model_validate(found)
         except ValueError:  # no Parquet file, or not one of ours
-            raise ValueError(there) from None
+            raise UserError(there) from None
         if before != self.work:
-            raise ValueError(f"{there}: it has {before.differences(self.work)}")
+            raise UserError(f"{there}: it has {before.differences(self.work)}")
 
     def _rows_of(self, description: Path) -> int:
         """P of the work in the folder, which has to be this one."""
@@ -111,9 +112,9 @@ class Parts:
             part_rows = int(found.pop("part_rows"))
             before = Work.model_validate(found)
         except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
-            raise ValueError(f"{description} is damaged, or no beginning of a prediction; {other}") from None
+            raise UserError(f"{description} is damaged, or no beginning of a prediction; {other}") from None
         if before != self.work:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds the beginning of another prediction, with {before.differences(self.work)}; {other}"
             )
         return part_rows

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...core.errors import UserError
 from ...data.decoding.preprocessing import Preprocessing
 from ...data.loaders.image_loader import one_thread
 from ...networks import Network
@@ -45,7 +46,7 @@ class Answers:
 
     def __init__(self, engine: Engine, *, top: int = 1, stage: str | None = None) -> None:
         if engine.classes is None or engine.preprocessing is None:
-            raise ValueError(
+            raise UserError(
                 "this network knows neither its classes nor its preprocessing; load it from a model file with load_model"
             )
         self.engine, self.classes, self.top, self.stage = engine, engine.classes, min(top, len(engine.classes)), stage
@@ -55,10 +56,10 @@ class Answers:
         """D, or None where no features are asked for."""
         if stage is not None:
             if not isinstance(engine, TorchEngine) or not isinstance(engine.network, Network):
-                raise ValueError(f"the engine {engine.name} gives logits alone; features need a model file and the engine torch")
+                raise UserError(f"the engine {engine.name} gives logits alone; features need a model file and the engine torch")
             widths = engine.network.feature_channels
             if stage not in widths:
-                raise ValueError(f"the network has no stage {stage!r}; choose from {', '.join(widths)}")
+                raise UserError(f"the network has no stage {stage!r}; choose from {', '.join(widths)}")
             self.width = widths[stage]
 
     @torch.inference_mode()

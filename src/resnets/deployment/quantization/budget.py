@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ...classification.evaluate import EvaluationResult, evaluate
 from ...core.environment import describe_environment, installed_version
+from ...core.errors import JobError, UserError
 from ...core.files import write_together
 from ...core.text import to_json
 from ...networks import Network
@@ -39,7 +40,7 @@ QuantizedFormat = Literal["openvino", "onnx"]
 _FORMS = {"openvino": ("openvino", "OpenVinoForm"), "onnx": ("onnx", "OnnxForm")}
 
 
-class QuantizationFailure(RuntimeError):
+class QuantizationFailure(JobError):
     """No quantized network was found that keeps its promises."""
 
 
@@ -189,11 +190,11 @@ def check_request(output: Path, format: QuantizedFormat, max_drop: float) -> Non
     OSError: there is no folder for the file.
     """
     if output.suffix != ENDINGS[format]:
-        raise ValueError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
+        raise UserError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
     if not 0 <= max_drop <= 100:
-        raise ValueError(f"max_drop={max_drop} are percentage points that may be lost; give a number from 0 to 100")
+        raise UserError(f"max_drop={max_drop} are percentage points that may be lost; give a number from 0 to 100")
     for package, extra in form_module(format).PACKAGES.items():
         needed(package, extra)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...classification.evaluation_data import EvaluationData, open_evaluation
+from ...core.errors import UserError
 from ...data.loaders.protocol import Loader
 from ..graph.description import Description
 
@@ -67,13 +68,13 @@ def open_quantization_data(
     """
     classes, preprocessing = description.classes, description.preprocessing
     if classes is None or preprocessing is None:
-        raise ValueError("the network knows neither its classes nor its preprocessing, and so no pictures can be shown to it")
+        raise UserError("the network knows neither its classes nor its preprocessing, and so no pictures can be shown to it")
     if calibration < 1 or (limit is not None and limit < 1):
-        raise ValueError(f"calibration={calibration} and limit={limit} are numbers of pictures; give at least 1")
+        raise UserError(f"calibration={calibration} and limit={limit} are numbers of pictures; give at least 1")
     trained_with = description.provenance.get("recipe", {})
     name = data or trained_with.get("data")
     if name is None:
-        raise ValueError("the network does not say what it was trained on; name the data set with --data")
+        raise UserError("the network does not say what it was trained on; name the data set with --data")
     cpu = torch.device("cpu")
     taught = EvaluationData(name, folder, "train", min(batch_size, calibration), exclude, limit=calibration)
     loader, taught_words = open_evaluation(taught, classes, preprocessing, cpu, trained_with, run, report)

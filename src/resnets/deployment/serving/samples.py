@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...core.errors import UserError
 from ...core.files import write_atomically
 from ...data.datasets.catalogue import DATASETS, load
 from ...data.datasets.user_data import find_own, is_path, is_shards
@@ -35,7 +36,7 @@ def samples_in(folder: Path, most: int = MOST) -> list[Sample]:
     from ..prediction.predict import find_pictures
 
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder} to take samples from")
+        raise UserError(f"there is no folder {folder} to take samples from")
     found = find_pictures([folder])
     return [
         Sample(found[i], found[i].stem if found[i].parent == folder else found[i].parent.name) for i in spread(len(found), most)
@@ -66,7 +67,7 @@ def samples_of(data: str, folder: Path, *, data_folder: Path | None = None, most
 
         return _written(folder, _firsts(arrays.labels.tolist(), arrays.classes, most), encoded, lambda index: ".png")
     if not is_path(data) or is_shards(data):
-        raise ValueError(f"no samples are taken of {data}; name a folder of pictures with --samples")
+        raise UserError(f"no samples are taken of {data}; name a folder of pictures with --samples")
     own = find_own(data)
     pictures = own.evaluation or own.training
     return _written(

@@ -19,6 +19,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
+from ...core.errors import UserError
 from ...core.reading import read_file
 from ...data.decoding.decode import EncodedPicture
 from ...data.decoding.preprocessing import Preprocessing
@@ -41,7 +42,7 @@ BARS = 5
 Result = TypeVar("Result")
 
 
-class BadPicture(ValueError):
+class BadPicture(UserError):
     """A picture that cannot be answered; the message says why, in a sentence without its name."""
 
 
@@ -150,9 +151,9 @@ class ServedClassifier(Served):
         super().__init__()
         spec, classes, preprocessing = engine.spec, engine.classes, engine.preprocessing
         if classes is None or preprocessing is None:
-            raise ValueError(f"{title} knows neither its classes nor its preprocessing; serve a model file, or export it from one")
+            raise UserError(f"{title} knows neither its classes nor its preprocessing; serve a model file, or export it from one")
         if spec.head != "classes" or spec.dims != 2:
-            raise ValueError(
+            raise UserError(
                 f"{title} does not name classes of pictures (head={spec.head}, dims={spec.dims}), so that there is no page for it"
             )
         self.engine, self.network, self.title = engine, network, title

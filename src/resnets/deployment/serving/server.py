@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.errors import UserError
 from ...core.text import to_json
 from ..engines.engine import needed
 from .gate import Gate, in_words
@@ -42,11 +43,11 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: the port is in use, or reserved; the message says what to do.
     """
     if not 0 <= port <= 65535:
-        raise ValueError(f"port {port} does not exist; choose one from 1024 to 65535, or 0 for any free one")
+        raise UserError(f"port {port} does not exist; choose one from 1024 to 65535, or 0 for any free one")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise ValueError(f"there is no host {host!r} to listen on ({error.strerror}); 127.0.0.1 is this machine alone") from None
+        raise UserError(f"there is no host {host!r} to listen on ({error.strerror}); 127.0.0.1 is this machine alone") from None
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from ...core.errors import UserError
 from ..experiment import Study
 from .activation import ACTIVATION_ORDER, VERY_DEEP
 from .bottleneck import BOTTLENECK
@@ -40,5 +41,5 @@ def get_study(name: str) -> Study:
     if name not in STUDIES:
         near = difflib.get_close_matches(name, STUDIES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(STUDIES)}."
-        raise ValueError(f"there is no study named {name!r}; {hint}")
+        raise UserError(f"there is no study named {name!r}; {hint}")
     return STUDIES[name]

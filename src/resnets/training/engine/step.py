@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import JobError
 from ..optim.optimizers import set_learning_rate
 from .averaging import ExponentialAverage
 from .objective import Inputs, Objective
 
 
-class Diverged(RuntimeError):
+class Diverged(JobError):
     """The loss or the gradient is no longer finite; the weights are those before the step."""
 
     def __init__(self, step: int, what: str, where: str = "") -> None:

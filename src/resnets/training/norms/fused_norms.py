@@ -15,6 +15,7 @@ from typing import Literal, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import UserError
 from ...networks import Network
 from ...networks.shortcuts import NoShortcut, Shortcut, Sum
 
@@ -29,9 +30,9 @@ def needed_for_fused_norms(device: torch.device) -> None:
         ValueError: no NVIDIA GPU, or no Triton.
     """
     if device.type != "cuda":
-        raise ValueError(f"fused_norms needs an NVIDIA GPU, but the run is on {device}; leave it off")
+        raise UserError(f"fused_norms needs an NVIDIA GPU, but the run is on {device}; leave it off")
     if find_spec("triton") is None:
-        raise ValueError("fused_norms needs the package triton, which is not installed: pip install triton, or leave it off")
+        raise UserError("fused_norms needs the package triton, which is not installed: pip install triton, or leave it off")
 
 
 def runs_kernels(x: Tensor) -> bool:
@@ -71,7 +72,7 @@ class FusedNorm(nn.BatchNorm2d):
         from .norm_kernels import NormSumReLU
 
         if x.numel() == x.shape[1]:
-            raise ValueError(f"batch statistics of a single value a channel: a map of shape {tuple(x.shape)} in training")
+            raise UserError(f"batch statistics of a single value a channel: a map of shape {tuple(x.shape)} in training")
         x = x.contiguous(memory_format=torch.channels_last)
         if shortcut is not None:
             shortcut = shortcut.to(x.dtype).contiguous(memory_format=torch.channels_last)

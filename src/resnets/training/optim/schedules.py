@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...core.errors import UserError
 from ..settings import Schedule
 
 
@@ -15,7 +16,7 @@ def learning_rate_factor(schedule: Schedule, progress: float) -> float:
     the run, so that the factor is constant in each.
     """
     if not 0 <= progress <= 1:
-        raise ValueError(f"progress is a share of the run in [0, 1], not {progress}")
+        raise UserError(f"progress is a share of the run in [0, 1], not {progress}")
     if schedule.stairs:
         # A share such as 5 / 600 times 600 may come out below 5.
         progress = math.floor(progress * schedule.stairs + 1e-9) / schedule.stairs

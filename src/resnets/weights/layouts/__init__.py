@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ...core.errors import UserError
 from ...networks import NetworkSpec, build, get_spec
 from .detectron2 import DETECTRON2
 from .table import Layout, renaming
@@ -48,7 +49,7 @@ def spec_for(layout: str, peer_name: str) -> NetworkSpec:
     if name not in peers:
         near = difflib.get_close_matches(name, peers, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"its networks are {', '.join(peers)}."
-        raise ValueError(f"there is no {layout} network named {peer_name!r} with a spec here; {hint}")
+        raise UserError(f"there is no {layout} network named {peer_name!r} with a spec here; {hint}")
     return get_spec(peers[name])
 
 
@@ -80,7 +81,7 @@ def convert(
     problems = [_listed("missing", sorted(missing)), _listed("left over", left_over), _listed("of another shape", other_shape)]
     if any(problems):
         found = "; ".join(filter(None, problems))
-        raise ValueError(f"this is not the {source} state dict of the spec's network: {found}{_prefix_hint(left_over, missing)}")
+        raise UserError(f"this is not the {source} state dict of the spec's network: {found}{_prefix_hint(left_over, missing)}")
     result = {}
     for ours, (theirs, shape) in to_target.items():
         counter = ours.endswith(_COUNTER)
@@ -96,7 +97,7 @@ def convert(
 
 def _layout(name: str) -> Layout:
     if name not in LAYOUTS:
-        raise ValueError(f"there is no layout {name!r}; the layouts are resnets, {', '.join(LAYOUTS)}")
+        raise UserError(f"there is no layout {name!r}; the layouts are resnets, {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
 
 

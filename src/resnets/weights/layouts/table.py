@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.errors import UserError
 from ...networks import NetworkSpec
 
 
@@ -69,7 +70,7 @@ def require(package: str, spec: NetworkSpec, **allowed: tuple[Any, ...]) -> None
         actual = getattr(spec, field)
         if actual not in values:
             choice = " or ".join(repr(value) for value in values)
-            raise ValueError(f"{package} has no network with {field}={actual!r}: its networks have {choice}")
+            raise UserError(f"{package} has no network with {field}={actual!r}: its networks have {choice}")
 
 
 def require_original(package: str, spec: NetworkSpec, **allowed: tuple[Any, ...]) -> None:

@@ -4,6 +4,7 @@ with batch or group norm (`timm.models.resnetv2`), `inception_v4` and `inception
 
 from __future__ import annotations
 
+from ...core.errors import UserError
 from ...networks import NetworkSpec
 from .table import Layout, Table, require, require_original
 from .timm_inception import inception_rows
@@ -56,7 +57,7 @@ def table(spec: NetworkSpec) -> Table:
     if spec.squeeze_excitation and spec.squeeze_multiple != 8:
         expansion = 4 if spec.residual == "bottleneck" else 1
         if any(width * expansion // 16 % 8 for width in spec.stage_widths):
-            raise ValueError(
+            raise UserError(
                 "timm rounds the inner width of squeeze-and-excitation to a multiple of 8, which makes another network of this "
                 f"one with squeeze_multiple={spec.squeeze_multiple}; set squeeze_multiple=8"
             )
