@@ -33,9 +33,9 @@ ENGLISH = {
     "| what was trained | kills | with a checkpoint half written | runs that ended with the same bits |\n"
     "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} of {runs} |",
-    "security": "{inputs:,} damaged and hostile files of {kinds} kinds were read by `tests/fuzz/fuzz.py`: {refused:,} were refused in a sentence, "
-    "{understood:,} understood all the same, and {harms} ran code, touched another file, crashed, or took more than {gigabytes:.0f} GiB or "
-    "{seconds:.0f} s.",
+    "security": "{inputs:,} damaged and hostile files of {kinds} kinds were read by `tests/fuzz/fuzz.py`: {refused:,} were refused in a "
+    "sentence, {understood:,} understood all the same, and {harms} ran code, touched another file, crashed, or took more than "
+    "{gigabytes:.0f} GiB or {seconds:.0f} s.",
     "distributed": "Two processes of one thread make {shares} of twice the pace of one on {processor}, with a whole "
     "batch of {batch}.",
     "share": "{percent:.0f} % ({network})",
@@ -90,12 +90,12 @@ CHINESE = {
     "loading peer": "{rate:,.0f} 张/s，{memory:.1f} GiB",
     "loading ours": "{ratio:.1f}×，{memory:.1f} GiB",
     "loading set": "约 {width} × {height}",
-    "kills": "`benchmarks/kills.py` 在随机时刻杀死运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中有 {equal} 次的结果与未受"
-    "打扰的运行逐比特相同。\n\n| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
+    "kills": "`benchmarks/kills.py` 在随机时刻杀死运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中"
+    "有 {equal} 次的结果与未受打扰的运行逐比特相同。\n\n| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
     "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} / {runs} |",
-    "security": "`tests/fuzz/fuzz.py` 读入了 {kinds} 类共 {inputs:,} 个损坏或恶意的文件：{refused:,} 个被一句话拒绝，{understood:,} 个仍可读懂，"
-    "{harms} 个运行了代码、碰了别的文件、崩溃，或占用超过 {gigabytes:.0f} GiB 或 {seconds:.0f} 秒。",
+    "security": "`tests/fuzz/fuzz.py` 读入了 {kinds} 类共 {inputs:,} 个损坏或恶意的文件：{refused:,} 个被"
+    "一句话拒绝，{understood:,} 个仍可读懂，{harms} 个运行了代码、碰了别的文件、崩溃，或占用超过 {gigabytes:.0f} GiB 或 {seconds:.0f} 秒。",
     "distributed": "在 {processor} 上，总批量为 {batch} 时，两个单线程进程的速度为单进程两倍的 {shares}。",
     "share": "{percent:.0f} %（{network}）",
     "and": "与 ",

@@ -70,8 +70,10 @@ class OnnxRuntimeEngine(Engine):
         return tuple(torch.from_numpy(output) for output in self.session.run(OUTPUTS[self.description.form.input], fed))
 
 
-def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None) -> OnnxRuntimeEngine:
-    """The engine for a file's content.
+def open_contents(
+    contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None, own: bool = False
+) -> OnnxRuntimeEngine:
+    """The engine for a file's content. `own` as in `torch_export`, where it matters.
 
     Raises:
         ValueError: onnxruntime is missing, the content is damaged or none of ours, or it is not in that precision.

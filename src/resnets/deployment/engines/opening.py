@@ -112,7 +112,9 @@ def engine_for(
 
         wanted = None if precision == graph_precision else precision
         return OpenVinoEngine(converted(program, about), about, precision=wanted, threads=threads)
-    opened: Engine = form.open_contents(form.serialized(program, about), "the network in memory", precision=None, threads=threads)
+    opened: Engine = form.open_contents(
+        form.serialized(program, about), "the network in memory", precision=None, threads=threads, own=True
+    )
     return opened
 
 

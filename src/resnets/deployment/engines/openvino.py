@@ -125,8 +125,10 @@ class OpenVinoEngine(Engine):
         return request
 
 
-def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None) -> OpenVinoEngine:
-    """The engine for the content of a pair of files, or of an ONNX file.
+def open_contents(
+    contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None, own: bool = False
+) -> OpenVinoEngine:
+    """The engine for the content of a pair of files, or of an ONNX file. `own` as in `torch_export`, where it matters.
 
     Raises:
         ValueError: openvino is missing, the content is damaged or none of ours, or it cannot run in that precision.

@@ -66,8 +66,10 @@ class TorchExportEngine(Engine):
         return found if isinstance(found, tuple) else (found,)
 
 
-def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None) -> TorchExportEngine:
-    """The engine for an archive's content.
+def open_contents(
+    contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None, own: bool = False
+) -> TorchExportEngine:
+    """The engine for an archive's content; `own` says that this process made it, so that its graph itself may run.
 
     Raises:
         UserError: the content is damaged, was not written by `resnets export`, or is not in that precision.
@@ -93,7 +95,7 @@ def open_contents(contents: Mapping[str, bytes], file: str, *, precision: str | 
     computes = description.form.precision
     if precision not in (None, computes):
         raise UserError(f"{file} computes in {computes}, which is fixed in it; ask for {computes}, or export it anew")
-    if trusted():
+    if own or trusted():
         try:
             return TorchExportEngine(torch.export.load(io.BytesIO(content)), description, threads=threads)
         except Exception as error:  # whatever part of it is damaged: torch's reader has no error of its own

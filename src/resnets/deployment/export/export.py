@@ -92,7 +92,7 @@ def export_model(
     dtype = torch.float32 if format == "openvino" else DTYPES[precision]
     graph = make_graph(folded.cpu().to(dtype), about, dtype)
     contents: dict[str, bytes] = form.serialized(traced(graph, about), about)
-    engine: Engine = form.open_contents(contents, str(output), precision=None, threads=None)
+    engine: Engine = form.open_contents(contents, str(output), precision=None, threads=None, own=True)
     parity = compare(network, engine)
     report(parity.sentence())
     if not parity.passed:
