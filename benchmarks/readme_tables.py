@@ -92,7 +92,10 @@ def loading_table(words: Words) -> str:
 def kills_sentence(words: Words) -> str:
     """What killing came to, in all and for each task, way of loading and number of processes."""
     record = read_record("kills-cpu")
-    rows = "\n".join(words["kills row"].format(**row) for row in record["cells"])
+    peers = [
+        {**row, "cell": f"{row['peer']} {row['version']}", "half_written": "–"} for row in read_record("kill-peers-cpu")["peers"]
+    ]
+    rows = "\n".join(words["kills row"].format(**row) for row in (*record["cells"], *peers))
     return words["kills"].format(rows=rows, **{key: record[key] for key in ("kills", "half_written", "equal", "runs")})
 
 

@@ -29,7 +29,9 @@ ENGLISH = {
     "loading ours": "{ratio:.1f}×, {memory:.1f} GiB",
     "loading set": "about {width} × {height}",
     "kills": "`benchmarks/kills.py` killed runs {kills} times at random moments, {half_written} of them with a checkpoint half written: "
-    "{equal} of {runs} runs ended with the bits of the run that was left alone.\n\n"
+    "{equal} of {runs} runs ended with the bits of the run that was left alone. Other libraries, "
+    "killed and resumed by their own means on the same digits (`benchmarks/kill_peers.py`), stand below; each repeats an undisturbed run "
+    "bit for bit.\n\n"
     "| what was trained | kills | with a checkpoint half written | runs that ended with the same bits |\n"
     "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} of {runs} |",
@@ -91,7 +93,9 @@ CHINESE = {
     "loading ours": "{ratio:.1f}×，{memory:.1f} GiB",
     "loading set": "约 {width} × {height}",
     "kills": "`benchmarks/kills.py` 在随机时刻杀死运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中"
-    "有 {equal} 次的结果与未受打扰的运行逐比特相同。\n\n| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
+    "有 {equal} 次的结果与未受打扰的运行逐比特相同。"
+    "其他库以各自的方式被杀死并恢复（`benchmarks/kill_peers.py`），列在下方；未受打扰时它们都能逐比特重复自己。\n\n"
+    "| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
     "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} / {runs} |",
     "security": "`tests/fuzz/fuzz.py` 读入了 {kinds} 类共 {inputs:,} 个损坏或恶意的文件：{refused:,} 个被"
