@@ -270,3 +270,13 @@ def test_the_command_says_what_is_missing(
     assert (status, "there is no run directory or model file absent.safetensors" in err) == (2, True)
     assert list(in_folder.iterdir()) == []
     assert set(ENDINGS) == set(FORMATS)
+
+
+@pytest.mark.parametrize("format", ["torch-export", "onnx", "openvino"])
+def test_a_file_says_nothing_of_the_machine_that_made_it(exported: Get, format: Format) -> None:
+    """The exporters write the traces of the code that was exported, with the paths of it."""
+    path = exported(format).path
+    for file in (path, path.with_suffix(".bin")):
+        content = file.read_bytes() if file.exists() else b""
+        for place in (str(Path(torch.__file__).parent), str(Path(resnets.__file__).parent), str(Path.home())):
+            assert place.encode() not in content, file.name

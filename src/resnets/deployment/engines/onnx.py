@@ -48,6 +48,15 @@ def serialized(program: ExportedProgram, description: Description) -> dict[str, 
     assert exported is not None
     model: Any = exported.model_proto
     model.producer_name = "resnets"
+    for part in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+        model.graph,
+    ):
+        part.ClearField("metadata_props")  # the exporter's traces, with the paths of this machine
     for key, value in description.strings().items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

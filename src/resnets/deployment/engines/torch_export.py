@@ -44,6 +44,8 @@ _TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 13: torch.bfloat16
 
 def serialized(program: ExportedProgram, description: Description) -> dict[str, bytes]:
     """The archive of an exported graph, with the description among its extra files: suffix -> content."""
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # with the paths of this machine
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={_STRINGS: json.dumps(description.strings())})
     return {".pt2": file.getvalue()}
