@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -18,6 +19,8 @@ import PIL.Image
 import pytest
 
 from resnets.data.datasets.catalogue import load
+from resnets.deployment.serving import gate as gate_module
+from resnets.deployment.serving.gate import WAITING, Gate
 from resnets.training.run import Run
 
 LIMIT = 60_000
@@ -246,3 +249,57 @@ def test_uploads_of_a_killed_server_are_removed_by_the_next_one(small_run: Run, 
         process.terminate()
         process.wait(20)
     assert not list(tmp_path.glob("resnets-serve-*"))
+
+
+def through(gate: Any, **scope: Any) -> tuple[int, bytes]:
+    """Status and body that a gate answers a request with, without a server."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    request = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"host", b"localhost")], **scope}
+    asyncio.run(gate(request, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
+    reached = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"access-control-allow-origin", b"*")]})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    gate = Gate(app, folder=tmp_path, hosts=["images.example"], max_bytes=100)
+    assert through(gate) == (200, b"done")
+    gate.waiting = WAITING
+    status, body = through(gate)
+    assert (status, b"try again" in body, len(reached)) == (503, True, 1)
+    assert gate.waiting == WAITING
+    assert (
+        through(gate, method="GET", path="/", headers=[(b"host", b"images.example")])[0] == 200
+    )  # the page itself waits for nobody
+    assert through(gate, method="GET", path="/", headers=[(b"host", b"other.example")])[0] == 421
+
+
+def test_a_body_that_never_ends_to_arrive_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it was let through")
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(gate_module, "BODY_SECONDS", 0.1)
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"host", b"127.0.0.1:7860")]}
+    asyncio.run(Gate(app, folder=tmp_path, hosts=[], max_bytes=100)(scope, receive, send))
+    assert sent[0]["status"] == 408

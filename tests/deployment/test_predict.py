@@ -10,6 +10,7 @@ import torch
 import resnets
 from resnets.data.datasets.catalogue import load
 from resnets.data.decoding import decode as decoding
+from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.prediction.predict import find_pictures, predict, read_picture
 from resnets.training.run import Run
 
@@ -110,3 +111,10 @@ def test_decoding_processes_change_nothing(small_run: Run, tmp_path: Path) -> No
 def test_a_network_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="neither its classes nor its preprocessing"):
         next(predict(resnets.create_model("cifar-resnet8"), []))
+
+
+def test_a_network_without_a_head_names_nothing(tmp_path: Path) -> None:
+    network = resnets.create_model("cifar-resnet8", num_classes=0).eval()
+    network.classes, network.preprocessing = (), Preprocessing(size=32)
+    with pytest.raises(ValueError, match="no head that names classes"):
+        next(iter(predict(network, [tmp_path / "a.png"])))

@@ -49,6 +49,10 @@ class Answers:
             raise UserError(
                 "this network knows neither its classes nor its preprocessing; load it from a model file with load_model"
             )
+        if not engine.classes:
+            raise UserError(
+                "this network has no head that names classes; train one on your images with resnets train DATA --weights FILE"
+            )
         self.engine, self.classes, self.top, self.stage = engine, engine.classes, min(top, len(engine.classes)), stage
         self.preprocessing: Preprocessing = engine.preprocessing
         self.device = getattr(engine, "device", torch.device("cpu"))
