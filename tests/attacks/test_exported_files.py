@@ -209,3 +209,34 @@ def test_images_as_decoders_give_them(tmp_path: Path, monkeypatch: pytest.Monkey
     graph = open_engine(path).outputs(pixels)
     assert torch.equal(ours[0], graph[0])
     torch.testing.assert_close(ours[1], graph[1])
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "../secret.bin", "/etc/hostname"])
+def test_an_onnx_graph_reads_no_other_file(tmp_path: Path, place: str) -> None:
+    """Both runtimes follow names of external data out of the folder."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    path = export_model(trained_network(), tmp_path / "net.onnx", format="onnx").path
+    model = onnx.load(path)
+    weight = next(each for each in model.graph.initializer if len(each.raw_data) > 1000)
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=place)
+    (tmp_path / "trap.onnx").write_bytes(model.SerializeToString())
+    for engine in ("auto", "onnxruntime", "openvino"):
+        with pytest.raises(ValueError, match=r"trap\.onnx keeps data in other files"):
+            open_engine(tmp_path / "trap.onnx", engine=engine)  # type: ignore[arg-type]
+
+
+def test_a_graph_without_some_of_its_tensors_is_refused(tmp_path: Path) -> None:
+    network = trained_network(norm="frozen-batch")
+    path = export_model(network, tmp_path / "net.pt2", format="torch-export").path
+    with zipfile.ZipFile(path) as old:
+        members = [(member, old.read(member)) for member in old.namelist()]
+
+    def without_first(table: Any) -> None:
+        table["config"].pop(next(iter(table["config"])))
+
+    path.write_bytes(written(change(members, "model_weights_config.json", without_first)))
+    with pytest.raises(ValueError, match="is missing"):
+        open_engine(path)

@@ -29,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="for each parser")
     parser.add_argument("--parsers", nargs="+", choices=names, default=names)
+    parser.add_argument("--most", type=int, help="inputs for each, whatever the time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="write results/security.json")
     options = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> int:
     for each in PARSERS:
         if each.name not in options.parsers:
             continue
-        tally = run(each, options.seconds, options.seed)
+        tally = run(each, options.seconds, options.seed, options.most)
         harmed += len(tally.harms)
         rows.append(
             {

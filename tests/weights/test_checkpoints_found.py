@@ -174,3 +174,13 @@ def test_every_name_is_an_inert_record() -> None:
     found = read_torch(pickle.dumps({"x": Evil()}))
     assert found["x"].made_by == Name("builtins", "exec")
     assert found["x"].arguments == ("raise SystemExit('ran')",)
+
+
+def test_a_stem_for_small_images_in_torchvisions_names(tmp_path: Path) -> None:
+    small = network(2)
+    small.conv1, small.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    torch.save(small.eval().state_dict(), tmp_path / "w.pth")
+    read = read_foreign(tmp_path / "w.pth")
+    assert read.spec.stem == "cifar"
+    with torch.no_grad():
+        torch.testing.assert_close(logits(read), small(IMAGES))

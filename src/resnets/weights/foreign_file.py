@@ -240,6 +240,9 @@ def detect_spec(layout: str, state: Mapping[str, Tensor], name: str | None = Non
         if fitting and candidate not in peers.values():
             break
         spec = get_spec(candidate)
+        first = state.get("conv1.weight")
+        if layout == "torchvision" and first is not None and tuple(first.shape[2:]) == (3, 3) and spec.stem == "imagenet":
+            spec = spec.updated(stem="cifar")  # its shape tells; that no pool follows is how everybody has it
         if _units(layout, state) == spec.blocks:
             try:
                 sized = _sized(layout, spec, state)

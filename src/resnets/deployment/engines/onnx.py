@@ -109,9 +109,31 @@ def open_contents(
 
 
 def read_contents(path: Path) -> dict[str, bytes]:
-    """The content of a file, as `open_contents` takes it."""
-    return {".onnx": read_file(path, limit=TABLE_LIMIT)}
+    """The content of a file, as `open_contents` takes it.
+
+    Raises:
+        UserError: it names data in other files, which a runtime would read wherever they are.
+    """
+    content = read_file(path, limit=TABLE_LIMIT)
+    check_whole(content, path)
+    return {".onnx": content}
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def check_whole(content: bytes, path: Path) -> None:
+    """Raises:
+    UserError: the graph names data in other files. Both runtimes follow such names, up and out of the folder; what `resnets export` writes
+        has everything inside. The field's name stands in the bytes of any graph that has one, in subgraphs too, so that none is parsed here.
+    """
+    if any(word in content for word in (b"location", b"external_data")) and _names_files(content):
+        raise UserError(
+            f"{path} keeps data in other files, which are not followed; save it as one: onnx.save(onnx.load(FILE), ONE)"
+        )
+
+
+def _names_files(content: bytes) -> bool:
+    """Whether the bytes hold an entry of external data: the key "location" in a pair of texts of protobuf (0x0a, length, key, 0x12)."""
+    return b"\x0a\x08location\x12" in content

@@ -128,6 +128,7 @@ class Archive:
     """
 
     def __init__(self, content: bytes) -> None:
+        self.content = content
         self.zip = zipfile.ZipFile(io.BytesIO(content))
         members = self.zip.infolist()
         roots = {member.filename.partition("/")[0] for member in members}
@@ -187,6 +188,10 @@ def rebuilt(archive: Archive, description: Description) -> nn.Module:
     dtype = DTYPES.get(description.form.precision)
     if dtype is None:
         raise UserError(f"its precision is {description.form.precision!r}")
+    with torch.device("meta"):
+        size = sum(value.numel() for value in build(description.spec).parameters()) * dtype.itemsize
+    if size > 2 * len(archive.content) + 2**20:  # norms are folded, and nothing else is left out
+        raise UserError(f"its network has {size:,} bytes of weights, and the file {len(archive.content):,}")
     network = build(description.spec).eval()
     if description.form.folded_norms:
         network, _ = fold(network)
@@ -196,9 +201,8 @@ def rebuilt(archive: Archive, description: Description) -> nn.Module:
         raise UserError(f"it holds {min(table.keys() - wanted.keys())}, which the network has not")
     tensors = {name: archive.tensor(entry, wanted[name]) for name, entry in table.items()}
     # What a graph computes for itself (the shift of pixels, counters of batches) may be absent: torch leaves out what it does not use.
-    needed = {name for name, _ in graph.named_parameters()} | {
-        name for name in wanted if name.endswith(("running_mean", "running_var"))
-    }
+    computed = ("num_batches_tracked", "shift", "scale")
+    needed = {name for name in wanted if name.rpartition(".")[2] not in computed}
     if missing := sorted(needed - tensors.keys()):
         raise UserError(f"{missing[0]} is missing")
     graph.load_state_dict(tensors, strict=False)

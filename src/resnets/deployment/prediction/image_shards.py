@@ -187,7 +187,7 @@ def _open_parquet(path: str) -> ParquetShard:
     try:
         with parquet.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise UserError(f"{path} is no Parquet file, or it is damaged: {' '.join(str(error).split())}") from None
 
     def is_bytes(kind: Any) -> bool:

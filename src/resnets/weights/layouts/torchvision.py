@@ -19,8 +19,12 @@ ROWS = {
 
 
 def table(spec: NetworkSpec) -> Table:
-    """torchvision's names: its class has four stages of 64 to 512 channels; `groups` and `width_per_group` are free."""
-    require_original("torchvision", spec, stage_widths=((64, 128, 256, 512),), stem_width=(64,))
+    """torchvision's names: its class has four stages of 64 to 512 channels; `groups` and `width_per_group` are free. The stem may be its own,
+    or the 3x3 without a pool that many put in its place for small images."""
+    require_original(
+        "torchvision", spec, stage_widths=((64, 128, 256, 512),), stem_width=(64,), stem=("imagenet", "cifar"),
+        stem_reduction=(4 if spec.stem == "imagenet" else 1,),
+    )  # fmt: skip
     return Table(ROWS)
 
 
