@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from ..core.errors import JobError, ResnetsError
-from ..core.reading import ALLOW_OUTSIDE
+from ..core.reading import ALLOW_OUTSIDE, TRUST
 from ..core.text import harmless
 
 COMMANDS = {
@@ -49,6 +49,19 @@ that lie outside of its own folder) and --trust (let torch run the graph of a .p
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit status, see `_run`. What --trust and --allow-outside permit ends with it."""
+    before = {name: os.environ.get(name) for name in (ALLOW_OUTSIDE, TRUST)}
+    try:
+        return _run(arguments)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _run(arguments: list[str] | None) -> int:
     """Runs the command line and returns its exit status: 0 done, 1 the job failed, 2 the request was wrong, 70 a defect
     of ours."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -56,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "--allow-outside" in arguments:
         os.environ[ALLOW_OUTSIDE] = "1"  # for worker processes and ranks, too
     if "--trust" in arguments:
-        os.environ["RESNETS_TRUST"] = "1"
+        os.environ[TRUST] = "1"
     arguments = [argument for argument in arguments if argument not in ("--debug", "--allow-outside", "--trust")]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_HELP.format(commands="\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())), end="")

@@ -4,6 +4,7 @@ variable raises all of them."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from .errors import UserError
 
@@ -22,6 +23,19 @@ def check_limit(what: str, value: float, limit: float) -> None:
     if not value <= allowed:  # a NaN is not, either
         number = f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
         raise UserError(f"{what} {number}, more than {allowed:,.0f}; if that is meant, set {VARIABLE}=10 for ten times as many")
+
+
+def check_limits(fields: object, limits: Mapping[str, float]) -> None:
+    """`check_limit` for the fields of a spec by name; of tuples the largest number counts, and None is none.
+
+    Raises:
+        UserError: one is larger than its limit.
+    """
+    for name, limit in limits.items():
+        value = getattr(fields, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None:
+                check_limit(f"{name} is", number, limit)
 
 
 def limits_factor() -> float:

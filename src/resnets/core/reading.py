@@ -21,6 +21,8 @@ IMAGE_LIMIT, TABLE_LIMIT, SETTINGS_LIMIT = 512 * MIB, 2048 * MIB, 4 * MIB
 """Bytes of one image; of one list of images or annotations; of one recipe."""
 ALLOW_OUTSIDE = "RESNETS_ALLOW_OUTSIDE"
 """The environment variable of --allow-outside; worker processes and ranks inherit it."""
+TRUST = "RESNETS_TRUST"
+"""The environment variable of --trust."""
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -31,3 +31,14 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def texts(value: Any, what: str) -> tuple[str, ...]:
+    """A JSON list of texts.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{what} are no list of texts")
+    return tuple(value)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..core.errors import UserError
+from ..core.limits import PIXELS_A_SIDE, check_limits
 from ..networks import NetworkSpec, get_spec
 from ..networks.zoo import split_name
 
@@ -59,6 +60,16 @@ class TestTime(Settings):
             flip=self.flip or more.flip,
             sizes=more.sizes or self.sizes,
         )
+
+
+_LAYERS, _WIDTH, _BOXES = 64, 65_536, 1_000_000
+_LIMITS = {
+    "num_classes": 100_000, "min_size": PIXELS_A_SIDE, "max_size": PIXELS_A_SIDE, "size_divisible": PIXELS_A_SIDE, "pyramid_width": _WIDTH,
+    "rpn_width": _WIDTH, "head_width": _WIDTH, "rpn_convolutions": _LAYERS, "head_convolutions": _LAYERS, "head_layers": _LAYERS,
+    "roi_size": 256, "roi_sampling": _LAYERS, "rpn_pre_nms_train": _BOXES, "rpn_pre_nms_test": _BOXES, "rpn_post_nms_train": _BOXES,
+    "rpn_post_nms_test": _BOXES, "rpn_batch": _BOXES, "box_batch": _BOXES, "box_detections": _BOXES,
+}  # fmt: skip
+"""What a spec out of a file may ask for."""
 
 
 class DetectorSpec(Settings):
@@ -199,6 +210,7 @@ class DetectorSpec(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> DetectorSpec:
+        check_limits(self, _LIMITS)
         own = {"norm", "num_classes", "head", "in_channels"} & set(split_name(self.network)[1])
         if own:
             field = min(own)

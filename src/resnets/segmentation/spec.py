@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..core.errors import UserError
+from ..core.limits import PIXELS_A_SIDE, check_limits
 from ..data.annotations.objects import IGNORED
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks.spec import NetworkSpec
@@ -65,6 +66,7 @@ class SegmenterSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> SegmenterSpec:
+        check_limits(self, {"head_width": 65_536, "subpixels": 64, "skips": 64, "rates": 4_096, "size": PIXELS_A_SIDE})
         trunk = self.trunk
         if trunk.dims != 2:
             raise UserError(f"network={self.network!r} has dims={trunk.dims}, but pictures are segmented in two dimensions")

@@ -20,7 +20,7 @@ from torch import nn
 
 from ..core.errors import UserError
 from ..core.files import write_atomically
-from ..core.text import to_json
+from ..core.text import texts, to_json
 from ..data.decoding.preprocessing import Preprocessing
 from ..networks import Network, NetworkSpec, build
 from ..networks.zoo import explain
@@ -95,7 +95,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         try:
             description = ModelDescription(
                 spec=self.spec.model_validate_json(header["spec"]),
-                classes=tuple(json.loads(header["classes"])),
+                classes=texts(json.loads(header["classes"]), "class names"),
                 preprocessing=Preprocessing.model_validate_json(header["preprocessing"]),
                 metrics=json.loads(header["metrics"]),
                 provenance=json.loads(header["provenance"]),

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ...core.errors import UserError
-from ...core.reading import TABLE_LIMIT, read_file
+from ...core.reading import TABLE_LIMIT, TRUST, read_file
 from ...networks import build
 from ..graph.description import Description, from_strings
 from ..graph.exported import DTYPES, make_graph
@@ -32,8 +32,6 @@ from .engine import Engine
 
 SUFFIXES = (".pt2",)
 PRECISIONS = ("fp32", "bf16", "fp16")
-TRUST = "RESNETS_TRUST"
-"""The environment variable of --trust."""
 _STRINGS = "resnets.json"
 _WEIGHTS = "data/weights/"
 _CONFIG = f"{_WEIGHTS}model_weights_config.json"

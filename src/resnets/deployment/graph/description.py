@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...core.errors import UserError
-from ...core.text import to_json
+from ...core.text import texts, to_json
 from ...data.decoding.preprocessing import Preprocessing
 from ...networks import Network, NetworkSpec
 from ...networks.zoo import explain
@@ -90,7 +90,7 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
         classes, preprocessing = json.loads(strings["classes"]), strings["preprocessing"]
         description = Description(
             spec=NetworkSpec.model_validate_json(strings["spec"]),
-            classes=None if classes is None else tuple(classes),
+            classes=None if classes is None else texts(classes, "class names"),
             preprocessing=None if preprocessing == "null" else Preprocessing.model_validate_json(preprocessing),
             metrics=json.loads(strings["metrics"]),
             provenance=json.loads(strings["provenance"]),
