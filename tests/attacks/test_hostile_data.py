@@ -34,6 +34,11 @@ def image(path: Path, level: int = 100) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(in_folder: Path) -> None:
+    """Commands leave what they write in a folder of the test's own."""
+
+
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     """Forty images of two classes: one bad file among them is less than is allowed."""
