@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,9 @@ from .engine import Engine, needed
 SUFFIXES = (".onnx",)
 PRECISIONS = ("fp32", "fp16")
 """onnxruntime's CPU kernels know no bf16 convolution."""
+_LOCATION = re.compile(rb"[\x00\x08]location")
+"""The key of a name of external data, as protobuf writes it: the length, 8, and the text. A length may be written in more bytes than it
+needs, of which the last is then 0."""
 
 
 def serialized(program: ExportedProgram, description: Description) -> dict[str, bytes]:
@@ -126,14 +130,10 @@ def _first_line(error: Exception) -> str:
 def check_whole(content: bytes, path: Path) -> None:
     """Raises:
     UserError: the graph names data in other files. Both runtimes follow such names, up and out of the folder; what `resnets export` writes
-        has everything inside. The field's name stands in the bytes of any graph that has one, in subgraphs too, so that none is parsed here.
+        has everything inside. The key of such a name stands in the bytes of any graph that has one, in subgraphs too, so that none is parsed
+        here.
     """
-    if any(word in content for word in (b"location", b"external_data")) and _names_files(content):
+    if _LOCATION.search(content):
         raise UserError(
             f"{path} keeps data in other files, which are not followed; save it as one: onnx.save(onnx.load(FILE), ONE)"
         )
-
-
-def _names_files(content: bytes) -> bool:
-    """Whether the bytes hold an entry of external data: the key "location" in a pair of texts of protobuf (0x0a, length, key, 0x12)."""
-    return b"\x0a\x08location\x12" in content
