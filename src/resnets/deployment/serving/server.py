@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import tempfile
 import webbrowser
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.claims import LOCK, InUse, hold
 from ...core.errors import UserError
 from ...core.text import to_json
 from ..engines.engine import needed
@@ -72,35 +74,28 @@ def address_of(listener: socket.socket) -> str:
 @contextmanager
 def upload_folder() -> Iterator[Path]:
     """A folder for what is sent, which vanishes with the server; gradio would else keep all of it for good. Folders of servers that were
-    killed are removed: a server holds a lock on its own as long as it lives."""
+    killed are removed: a server holds the lock of its own as long as it lives."""
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if left.is_dir() and not left.is_symlink() and (held := _locked(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(held)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        held = _locked(Path(folder))
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        try:
-            yield Path(folder)
-        finally:
-            if held is not None:
-                os.close(held)
+        _remove_if_left(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as made, hold(Path(made) / LOCK, Path(made)):
+        (folder := Path(made) / "uploads").mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        yield folder
 
 
-def _locked(folder: Path) -> int | None:
-    """A descriptor that holds the lock of a folder of uploads, or None where another server holds it, or it is another user's."""
+def _remove_if_left(folder: Path) -> None:
+    """Removes a folder of uploads whose server is gone."""
+    lock = folder / LOCK
     try:
-        import fcntl
-
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    except (ImportError, OSError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        found = folder.lstat()
+        own = stat.S_ISDIR(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+        if own and lock.stat().st_size:  # a lock that is empty is about to be held
+            with hold(lock, folder):
+                shutil.rmtree(folder, ignore_errors=True)
+    except InUse:
+        return
+    except OSError as error:  # a folder that cannot be removed is no reason not to serve
+        logging.getLogger(__name__).debug("%s stays: %s", folder, error)
 
 
 def build_app(
