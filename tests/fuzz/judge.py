@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _FORBIDDEN = (
     "shutil.rmtree",
 )  # fmt: skip
 _BATCH = 200
+Inputs = Callable[[int], bytes]
+"""The input of a number."""
 _guard: dict[str, Any] = {"on": False, "folder": "", "harm": ""}
 
 
@@ -111,29 +114,31 @@ def verdict(parser: Parser, content: bytes, folder: Path) -> tuple[str, str]:
 def run(parser: Parser, seconds: float, seed: int, most: int | None = None) -> Tally:
     """Inputs for so many seconds, or so many of them, from a seed on."""
     seeds = parser.seeds()
+    return _judged(parser, lambda number: mutated(seeds, random.Random(f"{seed} {number}")), seeds, seconds, most)
+
+
+def replay(parser: Parser, contents: list[bytes]) -> Tally:
+    """Those inputs, as they are."""
+    return _judged(parser, contents.__getitem__, parser.seeds(), SECONDS * len(contents), len(contents))
+
+
+def _judged(parser: Parser, made: Inputs, seeds: list[bytes], seconds: float, most: int | None) -> Tally:
     with tempfile.TemporaryDirectory() as folder:
         for each in seeds:  # before any is changed: what the parser loads, it loads now
             verdict(parser, each, Path(folder))
         tally, began, number = Tally(), time.monotonic(), 0
         while time.monotonic() - began < seconds and (most is None or tally.inputs < most):
-            number = _batch(parser, seeds, seed, number, began + seconds, most, Path(folder), tally)
+            number = _batch(parser, made, number, began + seconds, most, Path(folder), tally)
     return tally
 
 
-def made(seeds: list[bytes], seed: int, number: int) -> bytes:
-    """The input of that number."""
-    return mutated(seeds, random.Random(f"{seed} {number}"))
-
-
-def _batch(
-    parser: Parser, seeds: list[bytes], seed: int, first: int, end: float, most: int | None, folder: Path, tally: Tally
-) -> int:
+def _batch(parser: Parser, made: Inputs, first: int, end: float, most: int | None, folder: Path, tally: Tally) -> int:
     """A process that judges inputs until one harms it; returns the number after its last."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _judge_all(parser, seeds, seed, first, end, None if most is None else most - tally.inputs, folder, writer)
+        _judge_all(parser, made, first, end, None if most is None else most - tally.inputs, folder, writer)
         os._exit(0)
     os.close(writer)
     number, buffer = first, b""
@@ -151,7 +156,7 @@ def _batch(
             if float(used) > SECONDS:
                 kind, text = "harm", f"took {used} s"
             if kind == "harm":
-                tally.harms.append((text, made(seeds, seed, number)))
+                tally.harms.append((text, made(number)))
             else:
                 setattr(tally, kind, getattr(tally, kind) + 1)
             number += 1
@@ -162,14 +167,12 @@ def _batch(
     if not ready or os.WIFSIGNALED(status):
         tally.inputs += 1
         why = f"never ended within {SECONDS} s" if not ready else f"died of signal {os.WTERMSIG(status)}"
-        tally.harms.append((why, made(seeds, seed, number)))
+        tally.harms.append((why, made(number)))
         number += 1
     return number
 
 
-def _judge_all(
-    parser: Parser, seeds: list[bytes], seed: int, first: int, end: float, most: int | None, folder: Path, writer: int
-) -> None:
+def _judge_all(parser: Parser, made: Inputs, first: int, end: float, most: int | None, folder: Path, writer: int) -> None:
     warnings.simplefilter("ignore")
     silent = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -179,7 +182,7 @@ def _judge_all(
     sys.addaudithook(_watch)
     for number in range(first, first + min(_BATCH, most if most is not None else _BATCH)):
         began = time.monotonic()
-        kind, text = verdict(parser, made(seeds, seed, number), folder)
+        kind, text = verdict(parser, made(number), folder)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         line = "\x01".join((kind, text.replace("\0", "").replace("\x01", ""), f"{time.monotonic() - began:.3f}", str(peak)))
         os.write(writer, line.encode("utf-8", "replace") + b"\0")

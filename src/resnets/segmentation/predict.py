@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ..core.errors import UserError
 from ..core.files import write_atomically
 from ..core.reading import read_file
-from ..data.annotated.mask_crop import at_shorter_side
 from ..data.annotated.mask_rows import resized_pixels
 from ..data.annotations.masks import encoded_mask
 from ..data.decoding.decode import EncodedPicture, Pixels
+from ..data.decoding.sides import at_shorter_side
 from ..data.errors import Unreadable
 from .evaluate import segmenter_classes
 from .segmenter import Segmenter
@@ -66,12 +66,13 @@ def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp
     for path in paths:
         try:
             pixels = EncodedPicture(read_file(path), preprocessing.channels).pixels()
+            size = at_shorter_side(pixels.shape[0], pixels.shape[1], spec.size)
         except (OSError, Unreadable) as error:
             reason = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
             yield SegmentedPicture(path, error=reason)
             continue
         height, width = pixels.shape[:2]
-        seen = torch.from_numpy(np.ascontiguousarray(resized_pixels(pixels, *at_shorter_side(height, width, spec.size))))
+        seen = torch.from_numpy(np.ascontiguousarray(resized_pixels(pixels, *size)))
         images = preprocessing.normalized(seen[None].to(device).permute(0, 3, 1, 2))
         with torch.inference_mode():
             found = segmenter_classes(segmenter, images, (height, width), precision=precision)[0]

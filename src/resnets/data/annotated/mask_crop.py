@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...core.errors import UserError
+from ..decoding.sides import at_shorter_side
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -77,11 +78,3 @@ class MaskCrop(BaseModel):
         top = math.floor(down * (max(rows - self.size, 0) + 1))
         left = math.floor(right * (max(columns - self.size, 0) + 1))
         return Window(rows, columns, top, left, self.flip and mirror < 0.5)
-
-
-def at_shorter_side(height: int, width: int, length: int | None) -> tuple[int, int]:
-    """Height and width at which the shorter of them is `length`, the other cut to whole pixels as torchvision does; None keeps both."""
-    if length is None:
-        return height, width
-    short = min(height, width)
-    return max(1, length * height // short), max(1, length * width // short)

@@ -24,6 +24,7 @@ from ...core.machine import free_memory
 from ..annotations.objects import AnnotatedPictures
 from ..decoding.decode import Pixels
 from ..decoding.preprocessing import Preprocessing
+from ..decoding.sides import at_shorter_side
 from ..errors import DataError, Unreadable
 from ..loaders.image_loader import one_thread
 from ..loaders.unreadable import LeftOut
@@ -31,7 +32,7 @@ from ..sampling.draws import Draws
 from ..sampling.order import EpochOrder
 from ..workers.batches import Made, Making, Request, ThreadedMaking, default_workers
 from ..workers.processes import ProcessMaking, processes_work
-from .mask_crop import MaskCrop, at_shorter_side
+from .mask_crop import MaskCrop
 from .mask_rows import CutWindows, DecodedPictures, Mask, MaskedPictures, WholePictures, at_crops_size
 
 _SHARE_OF_MEMORY = 0.25
@@ -223,7 +224,10 @@ class MaskLoader:
         return max(self._row_bytes(int(height), int(width)) for height, width in shapes)
 
     def _row_bytes(self, height: int, width: int) -> int:
-        rows, columns = at_shorter_side(height, width, self.size)
+        try:
+            rows, columns = at_shorter_side(height, width, self.size)
+        except Unreadable:
+            return 0  # it is left out by its name when its turn comes
         return rows * columns * self.preprocessing.channels + height * width
 
     def _decoded(self, source: MaskedPictures, workers: int, crop: MaskCrop | None) -> tuple[DecodedPictures, NDArray[np.int64]]:

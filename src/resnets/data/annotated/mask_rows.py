@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from ..annotations.objects import IGNORED, AnnotatedPictures
 from ..decoding.decode import EncodedPicture, Pixels
+from ..decoding.sides import at_shorter_side
 from ..errors import Unreadable
-from .mask_crop import MaskCrop, Window, at_shorter_side
+from .mask_crop import MaskCrop, Window
 
 Mask = NDArray[np.uint8]
 """(H, W)."""

@@ -14,8 +14,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ..decoding.decode import MAX_PIXELS
 from ..decoding.formats import open_image
+from ..decoding.sides import MAX_PIXELS
 from ..errors import DataError
 
 

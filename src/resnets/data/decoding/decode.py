@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from ..errors import Unreadable
 from .formats import open_image
+from .sides import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DECODER = 1
 """Counts the changes of this module that change pixels, so that stored ones are made anew."""
-MAX_PIXELS = 178_956_970
-"""Pictures with more are refused before they fill the memory: the number at which Pillow too speaks of a decompression bomb."""
 REDUCTIONS = (8, 4, 2)
 """Factors by which a JPEG can be reduced."""
 
@@ -131,6 +130,8 @@ class EncodedPicture:
                 self._image = _opened(self.data)
         try:
             return flattened(self._image, self.channels)
+        except MemoryError:
+            raise Unreadable(f"has {self.height:,} x {self.width:,} pixels, more than the free memory takes") from None
         except Exception as error:  # damaged files make Pillow raise anything, from SyntaxError to struct.error
             raise Unreadable(f"is damaged: {_first_line(error)}") from error
 

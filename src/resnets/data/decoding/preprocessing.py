@@ -14,10 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...core.errors import UserError
 from ...core.limits import PIXELS_A_SIDE, check_limit
+from .sides import at_shorter_side
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+_LARGE = 2**26
+"""Numbers of an image."""
 
 
 class Preprocessing(BaseModel):
@@ -66,20 +70,27 @@ class Preprocessing(BaseModel):
 
     def resized(self, images: Tensor) -> Tensor:
         """Pictures (N, C, H, W), uint8 or floating in [0, 255], at the network's size: float32 in [0, 255], or as they are where
-        the size is right already. Sizes and crop are torchvision's: the longer side is cut to whole pixels, not rounded."""
+        the size is right already. Sizes and crop are torchvision's: the longer side is cut to whole pixels, not rounded.
+
+        Raises:
+            Unreadable: a picture is so long that it cannot be resized, see `at_shorter_side`.
+        """
+        import torch
         from torch.nn import functional
 
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size):
             return images
-        if self.resize is None:
-            target = (self.size, self.size)
-        else:
-            short = min(height, width)
-            target = (self.resize * height // short, self.resize * width // short)
+        target = (self.size, self.size) if self.resize is None else at_shorter_side(height, width, self.resize)
         # Without a smaller side the antialiased bilinear filter is the plain one, only slower; the bicubic one has another kernel.
         antialias = target[0] < height or target[1] < width or self.interpolation == "bicubic"
-        images = functional.interpolate(images.float(), target, mode=self.interpolation, align_corners=False, antialias=antialias)
+        # All channels of a large picture at once, as floats, would take twelve bytes a pixel.
+        parts = images.chunk(images.shape[1], dim=1) if images.numel() > _LARGE else (images,)
+        made = [
+            functional.interpolate(part.float(), target, mode=self.interpolation, align_corners=False, antialias=antialias)
+            for part in parts
+        ]
+        images = made[0] if len(made) == 1 else torch.cat(made, dim=1)
         if self.interpolation == "bicubic":
             images = images.clamp_(0, 255)  # its kernel has negative parts, so that it overshoots at edges
         top, left = round((target[0] - self.size) / 2), round((target[1] - self.size) / 2)

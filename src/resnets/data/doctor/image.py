@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import PIL.Image
 from PIL import ImageFile, ImageOps
 
-from ..decoding.decode import MAX_PIXELS, EncodedPicture
+from ..decoding.decode import EncodedPicture
 from ..decoding.formats import open_image
+from ..decoding.sides import MAX_PIXELS
 from ..errors import Unreadable
 
 if TYPE_CHECKING:

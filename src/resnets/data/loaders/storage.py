@@ -70,9 +70,9 @@ def expected_bytes(source: PictureSource, stored: Stored) -> int:
     for index in _spread(len(source)):
         try:
             picture = EncodedPicture(source.read(index), channels)
+            height, width = stored.shape(picture.height, picture.width)
         except (OSError, Unreadable):
             continue
-        height, width = stored.shape(picture.height, picture.width)
         sizes.append(height * width * channels)
     return len(source) * sum(sizes) // max(1, len(sizes))
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..decoding.decode import DECODER, Pixels
 from ..decoding.preprocessing import Preprocessing
+from ..decoding.sides import at_shorter_side
 from ..image_source import PictureSource
 from .rows import fitted, opened, resized
 
@@ -82,7 +83,7 @@ class Stored(BaseModel):
         short = min(height, width)
         if short <= self.side and max(height, width) <= 2 * self.side:
             return height, width
-        return self.side * height // short, self.side * width // short
+        return at_shorter_side(height, width, self.side)
 
     def _longest(self, length: int) -> int:
         # A multiple of 4 is cut off, so that an even number goes on each side: the centred crop of the rest, whose edge is rounded to even,
