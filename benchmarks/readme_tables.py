@@ -95,6 +95,8 @@ def kills_sentence(words: Words) -> str:
     peers = [
         {**row, "cell": f"{row['peer']} {row['version']}", "half_written": "–"} for row in read_record("kill-peers-cpu")["peers"]
     ]
+    if not all(peer["repeats_itself"] for peer in peers):
+        raise SystemExit("kill-peers-cpu: a peer does not repeat itself, which the sentence above the table denies; say so there")
     rows = "\n".join(words["kills row"].format(**row) for row in (*record["cells"], *peers))
     return words["kills"].format(rows=rows, **{key: record[key] for key in ("kills", "half_written", "equal", "runs")})
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import resnets
 from resnets.cli import main
 from resnets.core.reading import TRUST
 from resnets.data.decoding.preprocessing import Preprocessing
@@ -100,4 +99,3 @@ def test_trust_ends_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TRUST, raising=False)
     main(["predict", "no-such.pt2", "x.png", "--trust"])
     assert TRUST not in os.environ
-    assert resnets.core.reading.TRUST == TRUST

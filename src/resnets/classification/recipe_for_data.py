@@ -39,7 +39,12 @@ def recipe_for_data(data: str, given: Mapping[str, Any] | None = None) -> tuple[
 
 
 def describe_data(data: str) -> DataDescription:
-    """What the choice depends on, of the pictures; raises as `first_recipe` does."""
+    """What the choice depends on, of the pictures.
+
+    Raises:
+        ValueError: there are no such images, or they are laid out wrongly.
+        OSError: they cannot be read.
+    """
     if is_shards(data):
         from .shard_feed import describe_shards
 

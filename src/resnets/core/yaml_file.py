@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .errors import UserError
-from .reading import SETTINGS_LIMIT, read_file
 
 MOST_ALIASES, MOST_NODES, MOST_DEPTH = 100, 100_000, 50
 
@@ -62,21 +60,6 @@ def parse_yaml(text: str) -> Any:
         raise UserError(" ".join(str(error).split()) or "it is not YAML") from None
     finally:
         loader.dispose()
-
-
-def read_yaml(path: Path) -> Any:
-    """As `parse_yaml`, of a file; the message names it.
-
-    Raises:
-        UserError: as `parse_yaml`, or it is not UTF-8.
-        OSError: the file is missing, no regular file, too large, or cannot be read.
-    """
-    try:
-        return parse_yaml(read_file(path, limit=SETTINGS_LIMIT).decode("utf-8"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8") from None
-    except UserError as error:
-        raise error if isinstance(error, OSError) else UserError(f"{path}: {error}") from None
 
 
 def _printable(text: str) -> bool:

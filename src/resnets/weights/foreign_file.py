@@ -233,9 +233,9 @@ def detect_spec(layout: str, state: Mapping[str, Tensor], name: str | None = Non
     if name is not None:
         plain = LAYOUTS[layout].plain(name) if layout in LAYOUTS else name
         return _sized(layout, get_spec(peers.get(plain, name) if name not in ROWS else name), state)
-    candidates = list(dict.fromkeys([*peers.values(), *ROWS]))
+    names = list(dict.fromkeys([*peers.values(), *ROWS]))
     fitting: dict[str, NetworkSpec] = {}
-    for candidate in candidates:
+    for candidate in names:
         # The zoo's other rows are asked only where none of the package's own networks fits.
         if fitting and candidate not in peers.values():
             break
