@@ -73,7 +73,7 @@ def stopped(recipe: Recipe, step: int) -> None:
         train(recipe, [listen])
 
 
-@pytest.mark.parametrize("damage", ["cut short", "a bit", "gone"])
+@pytest.mark.parametrize("damage", ["cut short", "a bit", "gone", "compression"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(small_recipe: Recipe, tmp_path: Path, damage: str) -> None:
     recipe = small_recipe.updated(**QUICK)
     train(recipe.updated(output=tmp_path / "whole"))
@@ -83,6 +83,10 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(small_recipe: 
         checkpoint.write_bytes(checkpoint.read_bytes()[:-2000])
     elif damage == "a bit":
         flip_a_bit(checkpoint)
+    elif damage == "compression":  # the list of members says that one is compressed, which it is not
+        content = bytearray(checkpoint.read_bytes())
+        content[content.index(b"PK\x01\x02") + 10] = 8
+        checkpoint.write_bytes(content)
     else:
         checkpoint.unlink()
     said: list[str] = []

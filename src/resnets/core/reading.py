@@ -9,6 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
@@ -23,6 +26,10 @@ ALLOW_OUTSIDE = "RESNETS_ALLOW_OUTSIDE"
 """The environment variable of --allow-outside; worker processes and ranks inherit it."""
 TRUST = "RESNETS_TRUST"
 """The environment variable of --trust."""
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, KeyError, ValueError, RuntimeError, EOFError, RecursionError
+)  # fmt: skip
+"""What a damaged zip makes Python's reader raise: versions and compressions that are none, passwords, names that are no text."""
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

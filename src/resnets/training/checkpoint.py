@@ -19,6 +19,7 @@ import torch
 
 from ..core.errors import UserError
 from ..core.files import atomic
+from ..core.reading import ZIP_ERRORS
 from .session import Session
 
 FORMAT = "resnets checkpoint 3"
@@ -132,8 +133,10 @@ def load_checkpoint(path: Path, session: Session) -> Position:
         if wrong is not None:
             raise UserError(f"the checksum of its part {wrong} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
-        raise Damaged(f"{path} is damaged or is not a checkpoint: {str(error).splitlines()[0]}") from None
+    except (pickle.UnpicklingError, *ZIP_ERRORS) as error:
+        raise Damaged(
+            f"{path} is damaged or is not a checkpoint: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Damaged(f"{path} is not a checkpoint that this version of `resnets train` wrote")
     if content["spec"] != session.spec.model_dump_json():

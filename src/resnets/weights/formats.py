@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy
 
 from ..core.errors import UserError
-from ..core.reading import TABLE_LIMIT
+from ..core.reading import TABLE_LIMIT, ZIP_ERRORS
 
 _SIGNATURES = (
     (
@@ -52,12 +51,7 @@ def _check_zip(content: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        NotImplementedError,
-        OSError,
-    ) as error:  # names that are no text, versions that are none
+    except (*ZIP_ERRORS, OSError) as error:
         raise UserError(f"{path} is a damaged zip: {error}") from None
     if any(name.endswith("archive_format") for name in names):
         raise UserError(
@@ -95,5 +89,5 @@ def numpy_tables(content: bytes) -> list[tuple[str, dict[str, Any]]]:
                 raise UserError("it unpacks to far more than its size")
         with numpy.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return [("", {name: arrays[name] for name in arrays.files})]
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise UserError(f"it is no file of plain arrays: {' '.join(str(error).split())}") from None

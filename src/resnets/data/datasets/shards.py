@@ -89,7 +89,7 @@ class Shards:
         picture, label = entry.get(self.picture), entry.get(self.label)
         content = picture.get("bytes") if isinstance(picture, dict) else picture
         path = picture.get("path") if isinstance(picture, dict) else None
-        if content is None and path:
+        if content is None and path and isinstance(path, str):
             if self.folder is None:
                 raise DataError(
                     f"{self.name} ({self.split}) names a file in the place of an image, which a data set on the hub may not"

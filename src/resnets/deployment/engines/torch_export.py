@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ...core.errors import UserError
-from ...core.reading import TABLE_LIMIT, TRUST, read_file
+from ...core.reading import TABLE_LIMIT, TRUST, ZIP_ERRORS, read_file
 from ...networks import build
 from ..graph.description import Description, from_strings
 from ..graph.exported import DTYPES, make_graph
@@ -80,16 +80,7 @@ def open_contents(
         strings = json.loads(archive.text(f"extra/{_STRINGS}"))
         if not isinstance(strings, dict):
             raise UserError("its description is no table")
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        KeyError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        RecursionError,
-    ) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise UserError(f"{file} is no archive of `resnets export`, or it is damaged: {_line(error)}") from None
     description = from_strings(strings, file)
     computes = description.form.precision
@@ -102,7 +93,7 @@ def open_contents(
             raise UserError(f"{file} is damaged, or of another version of torch than {torch.__version__}: {_line(error)}") from None
     try:
         return TorchExportEngine(rebuilt(archive, description), description, threads=threads)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, RecursionError) as error:
+    except (*ZIP_ERRORS, TypeError) as error:
         raise UserError(
             f"{file} cannot be read as data: {_line(error)}. Its graph is a program; if you trust whoever wrote it, --trust lets torch run it"
         ) from None

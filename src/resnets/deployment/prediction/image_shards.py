@@ -87,9 +87,10 @@ class ParquetShard:
             _opened.key = None
             raise OSError(f"{self.path} is damaged: {' '.join(str(error).split()) or 'it ends early'}") from None
         content = value.get("bytes") if isinstance(value, dict) else value
-        if content is None and isinstance(value, dict) and value.get("path"):
+        path = value.get("path") if isinstance(value, dict) else None
+        if content is None and path and isinstance(path, str):
             folder = os.path.dirname(self.path) or "."
-            content = read_file(os.path.join(folder, value["path"]), inside=folder)
+            content = read_file(os.path.join(folder, path), inside=folder)
         if not isinstance(content, bytes):
             raise OSError("the row holds no picture")
         return content
