@@ -166,7 +166,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert choose_engine(resnet50, CPU, None, 63).engine == "torch"
     few = choose_engine(resnet50, CPU, "auto", 3)
-    assert few.sentence() == "engine: torch, bf16 (3 pictures are too few for a conversion to pay)"
+    assert few.sentence() == "engine: torch, bf16 (a conversion pays from 64 pictures on)"
     many = choose_engine(resnet50, CPU, None, 10_000)
     assert (many.engine, many.precision) == ("openvino", "fp32")
     assert "saves about" in many.reason

@@ -64,7 +64,7 @@ def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None
     if device.type != "cpu":
         return choice("torch", f"the network is on {device.type}")
     if count is not None and count < FEW:
-        return choice("torch", f"{count} pictures are too few for a conversion to pay")
+        return choice("torch", f"a conversion pays from {FEW} pictures on")
     able: list[EngineName] = [
         engine
         for engine in ("openvino", "onnxruntime")
