@@ -146,7 +146,7 @@ def work(cell: Cell, recipe: RunRecipe | None, directory: Path) -> None:
     os.setsid()
     import torch
 
-    from resnets.training.run import resume, train
+    from resnets.tasks import resume, train
 
     torch.set_num_threads(1)
     if recipe is None:

@@ -28,7 +28,7 @@ def main() -> None:
     import torch
 
     from resnets.classification.recipes import get_recipe
-    from resnets.training.session import open_session
+    from resnets.tasks import open_session
 
     session = open_session(get_recipe(options.recipe, data_folder=options.folder, device=options.device), report=lambda _: None)
     started, images_seen = 0.0, 0

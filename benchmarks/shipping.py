@@ -118,7 +118,7 @@ def main() -> None:
 
     from resnets.benchmark.rounds import Request
     from resnets.benchmark.run import benchmark
-    from resnets.cli.benchmark import subject_of
+    from resnets.cli.commands.benchmark import subject_of
     from resnets.deployment.engines.choice import choose_engine
 
     output = options.output

@@ -16,7 +16,8 @@ from shape_scenes import make_scenes
 
 from resnets.classification.recipe import Recipe
 from resnets.classification.recipes import get_recipe
-from resnets.training.run import Run, train
+from resnets.tasks import train
+from resnets.training.run import Run
 
 torch.set_num_threads(1)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .classification.recipe import Recipe
     from .classification.recipes import get_recipe
     from .networks import Network, build
-    from .training.run import Run, train
+    from .tasks import train
+    from .training.run import Run
     from .weights.adapt import InputWeights
     from .weights.catalogue import list_weights
     from .weights.model_file import load_model
@@ -39,7 +40,8 @@ _HOMES = {
     "Recipe": "classification.recipe",
     "get_recipe": "classification.recipes",
     "Run": "training.run",
-    "train": "training.run",
+    "tasks": "tasks",
+    "train": "tasks",
     "list_weights": "weights.catalogue",
     "load_model": "weights.model_file",
     "weights": "weights",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from resnets import cli
-from resnets.cli import models
+from resnets.cli.commands import models
 from resnets.core.errors import JobError, ResnetsError, UserError
 
 
@@ -39,7 +40,7 @@ def failing(error: BaseException) -> Any:
 def test_one_line_and_a_status(
     error: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(models, "run", failing(error))
+    monkeypatch.setattr(models, "COMMAND", replace(models.COMMAND, carry_out=failing(error)))
     assert cli.main(["models"]) == status
     printed = capsys.readouterr().err
     assert said in printed
@@ -48,8 +49,8 @@ def test_one_line_and_a_status(
 
 
 def test_a_mismatch_inside_a_command_is_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(models, "run", lambda arguments: list(zip([1], [1, 2], strict=True)))
+    monkeypatch.setattr(models, "COMMAND", replace(models.COMMAND, carry_out=lambda options: list(zip([1], [1, 2], strict=True))))
     assert cli.main(["models"]) == 70
-    monkeypatch.setattr(models, "run", failing(KeyError("x")))
+    monkeypatch.setattr(models, "COMMAND", replace(models.COMMAND, carry_out=failing(KeyError("x"))))
     with pytest.raises(KeyError):
         cli.main(["models", "--debug"])

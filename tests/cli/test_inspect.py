@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import torch
 
-from resnets.cli.inspect import chosen_rows
+from resnets.cli.commands.inspect import chosen_rows
 from resnets.training.run import Run
 from resnets.weights.model_file import load_model, read_description, save_model
 

@@ -47,9 +47,9 @@ def test_a_process_that_fails_says_why_and_is_the_exit_status(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["digits", "--processes", "0"], "--processes takes their number, 1 or more, not '0'"),
+        (["digits", "--processes", "0"], "--processes takes their number, 1 or more, not 0"),
         (["digits", "--processes", "two"], "not 'two'"),
-        (["digits", "--processes"], "--processes needs a number behind it"),
+        (["digits", "--processes"], "--processes needs a value after it"),
         (["digits", "--processes", "2", "--epochs", "0"], "epochs"),
         (["--resume", "runs/any", "--prove", "--processes", "2"], "leave --processes off"),
     ],

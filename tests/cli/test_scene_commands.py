@@ -63,7 +63,7 @@ def test_a_segmenter_from_training_to_pictures(call: Call, in_folder: Path, shap
     status, output, errors = call("segment", "train", shape_scenes, *options, *SHORT)
     assert status == 0, errors
     assert "mean IoU" in output
-    assert "resnets segment predict" in output
+    assert "resnets predict run/model.safetensors IMAGE... --output FOLDER" in output
     status, output, errors = call("segment", "evaluate", "run", "--json")
     assert status == 0, errors
     found = json.loads(output)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resnets.cli.study import seconds
+from resnets.cli.commands.study import seconds
 from resnets.studies import STUDIES, pace
 
 Call = Callable[..., tuple[int, str, str]]
@@ -66,7 +66,7 @@ def test_a_study_in_small_goes_on_with_its_plan(call: Call, in_folder: Path, mon
 
 def test_the_list_costs_each_from_a_measured_step(call: Call, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "measure_step", lambda _recipe: 0.01)
-    monkeypatch.setattr("resnets.cli.study.STUDIES", {name: STUDIES[name] for name in ("degradation", "bottleneck")})
+    monkeypatch.setattr("resnets.cli.commands.study.STUDIES", {name: STUDIES[name] for name in ("degradation", "bottleneck")})
     status, output, _ = call("study", "--list", "--json", "--runs", in_folder / "runs")
     rows = {row["study"]: row for row in map(json.loads, output.splitlines())}
     assert status == 0

@@ -11,7 +11,7 @@ from resnets.classification.recipes import RECIPES
 from resnets.core import precision
 from resnets.detection.recipes import RECIPES as DETECTION
 from resnets.segmentation.recipes import RECIPES as SEGMENTATION
-from resnets.training.run import train
+from resnets.tasks import train
 from resnets.training.session import with_precision
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torchvision.datasets import CocoDetection, VOCDetection
 
 from resnets.cli import main
-from resnets.cli.data import MakeOptions
+from resnets.cli.commands.data import MakeOptions
 from resnets.data.annotated import open_annotated
 from resnets.data.annotations.voc import open_voc
 from resnets.data.errors import DataError

@@ -19,8 +19,8 @@ from resnets.detection.evaluate import evaluate_detector
 from resnets.detection.model_kind import DETECTOR
 from resnets.detection.recipe import DetectionRecipe
 from resnets.detection.session import DetectionSession
+from resnets.tasks import open_session
 from resnets.training.distributed import World
-from resnets.training.session import open_session
 from resnets.training.settings import Evaluating, Optimizer
 
 GROUPED = (

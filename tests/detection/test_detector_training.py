@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from resnets.classification.recipe import Recipe
 from resnets.detection.model_kind import DETECTOR
 from resnets.detection.recipe import DetectionRecipe, read_detection_recipe
 from resnets.detection.recipes import RECIPES
 from resnets.detection.session import DetectionSession
+from resnets.tasks import CLASSIFICATION, open_session, resume, train
 from resnets.training.loop import Interrupted
-from resnets.training.run import Run, RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import Run, RunDirectory
+from resnets.training.run import resume as resume_as
 from resnets.training.settings import Optimizer
 from resnets.weights.model_file import load_model
 
@@ -84,7 +84,7 @@ def test_a_run_killed_at_several_moments_ends_as_one_that_was_not(recipe: Detect
         shutil.rmtree(run, ignore_errors=True)
 
     def check(moment: int) -> None:
-        done = resume(run, kind=DetectionRecipe) if (run / "recipe.yaml").is_file() else train(short.updated(output=run))
+        done = resume(run) if (run / "recipe.yaml").is_file() else train(short.updated(output=run))
         expected, found = (torch.load(path.directory / "checkpoint.pt")["network"] for path in (whole, done))
         assert all(torch.equal(expected[name], found[name]) for name in expected), f"at moment {moment}"
         assert not list(run.glob(".*"))
@@ -102,14 +102,14 @@ def test_an_interrupted_run_ends_as_one_that_was_not(recipe: DetectionRecipe, tm
 
     with pytest.raises(Interrupted, match="resnets detect train --resume"):
         train(short.updated(output=tmp_path / "parts"), [interrupt])
-    parts = resume(tmp_path / "parts", kind=DetectionRecipe)
+    parts = resume(tmp_path / "parts")
     for name, value in DETECTOR.load(whole.model_path).state_dict().items():
         assert torch.equal(value, DETECTOR.load(parts.model_path).state_dict()[name]), name
 
 
 def test_a_run_of_another_command_is_refused_by_name(detector_run: Run) -> None:
     with pytest.raises(ValueError, match="written for `resnets detect train`; use that command"):
-        resume(detector_run.directory, kind=Recipe)
+        resume_as(CLASSIFICATION, detector_run.directory)
 
 
 def test_accumulation_adds_the_parts_up(recipe: DetectionRecipe) -> None:

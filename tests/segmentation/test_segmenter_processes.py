@@ -11,7 +11,7 @@ from scene_processes import check_pictures_and_weights, check_stopping_and_going
 from resnets.data.annotated.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
 from resnets.segmentation.recipe import SegmentationRecipe
-from resnets.training.run import train
+from resnets.tasks import train
 from resnets.training.settings import Optimizer
 
 # Without batch statistics, which each process would take from its own pictures, and dropout, which each draws for itself.

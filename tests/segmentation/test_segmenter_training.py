@@ -13,9 +13,9 @@ from resnets.data.annotated.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
 from resnets.segmentation.recipe import SegmentationRecipe, read_segmentation_recipe
 from resnets.segmentation.recipes import RECIPES
+from resnets.tasks import open_session, resume, train
 from resnets.training.loop import Interrupted
-from resnets.training.run import Run, RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import Run, RunDirectory
 from resnets.training.settings import Optimizer
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -70,7 +70,7 @@ def test_a_run_killed_at_several_moments_ends_as_one_that_was_not(recipe: Segmen
         shutil.rmtree(run, ignore_errors=True)
 
     def check(moment: int) -> None:
-        done = resume(run, kind=SegmentationRecipe) if (run / "recipe.yaml").is_file() else train(short.updated(output=run))
+        done = resume(run) if (run / "recipe.yaml").is_file() else train(short.updated(output=run))
         expected, found = (torch.load(path.directory / "checkpoint.pt")["network"] for path in (whole, done))
         assert all(torch.equal(expected[name], found[name]) for name in expected), f"at moment {moment}"
         assert not list(run.glob(".*"))
@@ -88,7 +88,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(recipe: SegmentationRecipe,
 
     with pytest.raises(Interrupted, match="resnets segment train --resume"):
         train(short.updated(output=tmp_path / "parts"), [interrupt])
-    parts = resume(tmp_path / "parts", kind=SegmentationRecipe)
+    parts = resume(tmp_path / "parts")
     for name, value in SEGMENTER.load(whole.model_path).state_dict().items():
         assert torch.equal(value, SEGMENTER.load(parts.model_path).state_dict()[name]), name
 

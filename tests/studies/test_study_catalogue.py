@@ -102,7 +102,7 @@ def test_signal_and_degradation_train_the_same_networks() -> None:
 
 
 def test_importing_them_loads_no_torch() -> None:
-    code = "import sys; import resnets.studies; import resnets.cli.study; sys.exit('torch' in sys.modules)"
+    code = "import sys; import resnets.studies; import resnets.cli.commands.study; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

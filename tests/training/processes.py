@@ -42,11 +42,11 @@ def _work(recipe: Recipe | None, environment: dict[str, str], directory: Path | 
     os.environ.update(environment)
     import torch
 
-    from resnets.training.run import resume, train
+    from resnets.tasks import resume, train
 
     torch.set_num_threads(1)
     if recipe is not None:
         train(recipe)
     else:
         assert directory is not None
-        resume(directory, kind=Recipe)
+        resume(directory)

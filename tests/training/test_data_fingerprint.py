@@ -19,8 +19,9 @@ from resnets.data.image_source import PictureFiles
 from resnets.data.loaders.inventories import inventory_of
 from resnets.data.sources import inventory
 from resnets.data.sources.inventory import Listed, compare, read_inventory, take_inventory, write_inventory
+from resnets.tasks import resume, train
 from resnets.training import origin
-from resnets.training.run import RunDirectory, resume, train
+from resnets.training.run import RunDirectory
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
@@ -89,7 +90,7 @@ def exchange(place: Path) -> None:
 
 def test_a_copy_at_another_place_is_the_same_data(place: Path) -> None:
     said: list[str] = []
-    resume(place / "run", [lambda event: said.append(event.get("message", ""))], kind=Recipe)
+    resume(place / "run", [lambda event: said.append(event.get("message", ""))])
     assert any("has the same content" in words for words in said)
 
 
@@ -98,7 +99,7 @@ def test_other_data_is_an_error_that_names_it(place: Path, change: Callable[[Pat
     name = {add: "new.jpg", remove: pictures(place)[5].name, exchange: pictures(place)[7].name}[change]
     change(place)
     with pytest.raises(ValueError, match="is not what it was") as caught:
-        resume(place / "run", kind=Recipe)
+        resume(place / "run")
     assert words in str(caught.value)
     assert name in str(caught.value)
     assert f"resnets train --resume {place / 'run'} --changed-data" in str(caught.value)
@@ -117,7 +118,7 @@ def test_changed_data_is_taken_where_it_is_asked_for(place: Path, capsys: pytest
 def test_a_run_of_before_that_knows_nothing_of_its_data_goes_on(place: Path) -> None:
     for name in ("data.json.gz", "environment.json"):
         (place / "run" / name).unlink()
-    resume(place / "run", kind=Recipe)
+    resume(place / "run")
     assert read_inventory(place / "run" / "data.json.gz")
 
 
@@ -136,7 +137,7 @@ def test_arrays_are_known_by_their_content(small_recipe: Recipe, tmp_path: Path,
 
     monkeypatch.setattr(feed, "load", one_pixel)
     with pytest.raises(ValueError, match=r"1 changed \(train/array 0\)"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
 
 
 def test_what_is_annotated_belongs_to_the_data(shape_scenes: Path, tmp_path: Path) -> None:
@@ -235,13 +236,13 @@ def test_another_machine_is_said_and_is_no_error(place: Path, monkeypatch: pytes
     assert {"threads", "processor", "torch", "instruction_sets", "processes"} <= known.keys()
     path.write_text(json.dumps({**known, "threads": 2, "torch": "2.0.0"}))
     said: list[str] = []
-    resume(place / "run", [lambda event: said.append(event.get("message", ""))], kind=Recipe)
+    resume(place / "run", [lambda event: said.append(event.get("message", ""))])
     now = torch.get_num_threads()
     assert f"bits may differ: 2 threads then, {now} now; torch 2.0.0 then, {known['torch']} now" in said
     assert json.loads(path.read_text())["threads"] == now
     said.clear()
     monkeypatch.setattr(origin, "instruction_sets", lambda: frozenset({"avx2"}))
-    resume(place / "run", [lambda event: said.append(event.get("message", ""))], kind=Recipe)
+    resume(place / "run", [lambda event: said.append(event.get("message", ""))])
     assert any(words.startswith("bits may differ: instruction sets") and "avx2 now" in words for words in said)
 
 

@@ -18,8 +18,9 @@ import torch.distributed as dist
 import resnets
 from resnets.classification.recipe import Recipe
 from resnets.classification.recipes import get_recipe
+from resnets.tasks import train
 from resnets.training.distributed import World, _unused_part
-from resnets.training.run import Run, RunDirectory, train
+from resnets.training.run import Run, RunDirectory
 
 WITHOUT_STATISTICS = "cifar-resnet8:norm=group,norm_groups=4"
 EXACT = {"precision": "fp32", "log_every": 1, "epochs": 2, "max_steps": 8, "report": False, "evaluation__every": 0}

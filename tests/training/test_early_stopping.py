@@ -11,10 +11,11 @@ from resnets.classification.evaluate import EvaluationResult
 from resnets.classification.recipe import Recipe
 from resnets.classification.session import ClassificationSession
 from resnets.segmentation.evaluate import SegmentationResult
+from resnets.tasks import resume, train
 from resnets.training.checkpoint import Position
 from resnets.training.early_stopping import end_of_patience, judge
 from resnets.training.loop import Interrupted
-from resnets.training.run import RunDirectory, resume, train
+from resnets.training.run import RunDirectory
 from resnets.training.settings import EarlyStopping
 
 
@@ -100,7 +101,7 @@ def test_a_run_stops_is_done_and_resumes_exactly(worsening: Recipe, tmp_path: Pa
 
     with pytest.raises(Interrupted):
         train(worsening.updated(output=tmp_path / "parts"), [interrupt])
-    parts = resume(tmp_path / "parts", kind=Recipe)
+    parts = resume(tmp_path / "parts")
     losses = [
         [(e["step"], e["loss"]) for e in RunDirectory(path).events() if e["event"] == "step"]
         for path in (whole.directory, parts.directory)
@@ -108,5 +109,5 @@ def test_a_run_stops_is_done_and_resumes_exactly(worsening: Recipe, tmp_path: Pa
     assert losses[0] == losses[1]
     assert len(losses[0]) == 20
     # A run that has stopped does not go on when it is resumed.
-    assert resume(tmp_path / "parts", kind=Recipe).metrics["top1"] == parts.metrics["top1"]
+    assert resume(tmp_path / "parts").metrics["top1"] == parts.metrics["top1"]
     assert RunDirectory(parts.directory).events()[-1]["step"] == 20

@@ -12,8 +12,8 @@ from resnets.classification.batch_finder import BatchSearch, Trial, find_batch_s
 from resnets.classification.learning_rate_finder import RangeTest, range_test, slope
 from resnets.classification.recipe import Recipe
 from resnets.cli import main
+from resnets.tasks import open_session
 from resnets.training.checkpoint import fingerprint
-from resnets.training.session import open_session
 
 MIB = 1 << 20
 

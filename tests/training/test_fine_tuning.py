@@ -18,11 +18,11 @@ from resnets.classification.session import ClassificationSession as Session
 from resnets.classification.start import normalization_of
 from resnets.networks import Network, get_spec
 from resnets.networks.zoo import ROWS, spell
+from resnets.tasks import open_session, resume, train
 from resnets.training.checkpoint import Position
 from resnets.training.loop import train_loop
 from resnets.training.optim.optimizers import build_optimizer
-from resnets.training.run import RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import RunDirectory
 from resnets.training.settings import Optimizer
 from resnets.weights.model_file import read_description
 from resnets.weights.pretrained import read_weights
@@ -236,7 +236,7 @@ def test_fine_tuning_from_another_packages_file(small_recipe: Recipe, tmp_path: 
     assert torch.equal(trained.get_parameter("conv2_x.0.residual.conv1.weight"), peer.layer1[0].conv1.weight)
     file.unlink()
     (run.directory / "checkpoint.pt").unlink()
-    assert resume(run.directory, kind=Recipe).metrics["top1"] == run.metrics["top1"]
+    assert resume(run.directory).metrics["top1"] == run.metrics["top1"]
     again = resnets.load_model(run.model_path).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in trained.state_dict().items())
 

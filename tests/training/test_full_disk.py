@@ -16,11 +16,11 @@ from resnets.cli import main
 from resnets.core import files
 from resnets.core.errors import JobError
 from resnets.core.files import atomic
+from resnets.tasks import open_session, resume, train
 from resnets.training import run as run_module
 from resnets.training.checkpoint import load_checkpoint
 from resnets.training.loop import Interrupted
-from resnets.training.run import RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import RunDirectory
 
 QUICK = {"log_every": 1, "max_steps": 12, "epochs": 1, "checkpoint_steps": 4, "evaluation__every": 0, "report": False}
 Listens = Callable[[dict[str, Any]], None]
@@ -133,7 +133,7 @@ def test_a_run_whose_disk_stays_full_ends_with_the_advice_and_goes_on_when_there
         "checkpoint.pt", "data.json.gz", "environment.json", "metrics.jsonl", "recipe.yaml",
     ]  # fmt: skip
     disk.full = lambda name: False
-    resume(tmp_path / "run", kind=Recipe)
+    resume(tmp_path / "run")
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     whole, parts = (torch.load(tmp_path / name / "checkpoint.pt")["network"] for name in ("whole", "run"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

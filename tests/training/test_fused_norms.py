@@ -14,8 +14,8 @@ from torch import nn
 
 import resnets
 from resnets.classification.recipes import get_recipe
+from resnets.tasks import train
 from resnets.training.norms.fused_norms import FusedNorm, fuse_norms
-from resnets.training.run import train
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")

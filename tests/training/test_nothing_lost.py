@@ -12,13 +12,12 @@ import torch
 import resnets
 from resnets.classification.recipe import Recipe
 from resnets.cli import main
+from resnets.tasks import open_session, prove, resume, train
 from resnets.training import run as run_module
 from resnets.training.black_box import replay
 from resnets.training.checkpoint import fingerprint, load_checkpoint, previous
 from resnets.training.engine.step import Diverged
-from resnets.training.prove import prove
-from resnets.training.run import RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import RunDirectory
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -90,7 +89,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(small_recipe: 
     else:
         checkpoint.unlink()
     said: list[str] = []
-    resume(tmp_path / "parts", [lambda event: said.append(event.get("message", ""))], kind=Recipe)
+    resume(tmp_path / "parts", [lambda event: said.append(event.get("message", ""))])
     assert any("going on from the previous one, checkpoint-previous.pt, behind step 4" in message for message in said)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
@@ -102,7 +101,7 @@ def test_with_both_checkpoints_damaged_the_run_stops_and_says_so(small_recipe: R
     flip_a_bit(checkpoint)
     flip_a_bit(previous(checkpoint))
     with pytest.raises(ValueError, match=r"checkpoint-previous\.pt is damaged"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
 
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(small_recipe: Recipe, tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(small_recipe: Re
     train(recipe.updated(output=tmp_path / "whole"))
     stopped(recipe.updated(output=tmp_path / "parts"), 2)
     (tmp_path / "parts" / ".checkpoint.pt.abc.part").write_bytes(b"half")
-    resume(tmp_path / "parts", kind=Recipe)
+    resume(tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert not list((tmp_path / "parts").glob(".*.part"))
 
@@ -138,7 +137,7 @@ def test_training_survives_a_disk_that_is_full_for_a_while(
 def test_a_proof_holds_and_can_fail(small_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     stopped(small_recipe.updated(**QUICK, output=run, averaging={"decay": 0.9}), 10)
-    proof = prove(run, 3, lambda message: None, kind=Recipe)
+    proof = prove(run, 3, lambda message: None)
     assert proof.holds
     assert (proof.begun, proof.checkpoint, proof.end) == (4, 8, 11)
     assert proof.continued[0] != proof.continued[1]
@@ -148,7 +147,7 @@ def test_a_proof_holds_and_can_fail(small_recipe: Recipe, tmp_path: Path, capsys
     content = torch.load(run / "checkpoint.pt", weights_only=True)
     content["network"]["conv1.conv.weight"].view(-1)[0] += 1e-6
     torch.save(content, run / "checkpoint.pt")
-    assert not prove(run, 3, lambda message: None, kind=Recipe).holds
+    assert not prove(run, 3, lambda message: None).holds
     assert main(["train", "--resume", str(run), "--prove"]) == 1
 
 
@@ -211,10 +210,10 @@ def test_resuming_under_another_network_is_still_refused(small_recipe: Recipe, t
     stopped(small_recipe.updated(**QUICK, output=tmp_path / "run"), 10)
     (tmp_path / "run" / "recipe.yaml").write_text(small_recipe.updated(**QUICK, network="cifar-resnet14").to_yaml())
     with pytest.raises(ValueError, match="another network"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
 
 
 def test_models_written_by_a_killed_and_resumed_run_load(small_recipe: Recipe, tmp_path: Path) -> None:
     stopped(small_recipe.updated(**QUICK, output=tmp_path / "run"), 10)
-    done = resume(tmp_path / "run", kind=Recipe)
+    done = resume(tmp_path / "run")
     assert resnets.load_model(done.model_path).classes == done.classes

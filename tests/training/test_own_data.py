@@ -16,7 +16,7 @@ from resnets.classification.feed import Feed, open_feed
 from resnets.classification.recipe import Recipe
 from resnets.classification.user_data import SPLIT, UNREADABLE
 from resnets.data.errors import DataError
-from resnets.training.run import resume, train
+from resnets.tasks import resume, train
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
@@ -128,11 +128,11 @@ def test_a_resumed_run_sees_the_pictures_with_which_it_began(small: Recipe, digi
     assert any(report.startswith("1 pictures came into") for report in reports)
     assert names(opened(small.updated(output=None))) != before
     assert len(broken) == opened(going_on).left_out()["unreadable"]
-    again = resume(run.directory, kind=Recipe)
+    again = resume(run.directory)
     assert again.metrics["loss"] == run.metrics["loss"]
     (Path(small.data) / before[0][0]).unlink()
     with pytest.raises(DataError, match="1 pictures with which the run began cannot be read any more"):
-        resume(run.directory, kind=Recipe)
+        resume(run.directory)
 
 
 def test_an_exclusion_list_is_honoured_and_counted(small: Recipe, tmp_path: Path) -> None:

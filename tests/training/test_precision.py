@@ -4,9 +4,8 @@ import pytest
 
 from resnets.classification.recipe import Recipe
 from resnets.core import precision
+from resnets.tasks import open_session, train
 from resnets.training.engine.precision import has_idle_taps
-from resnets.training.run import train
-from resnets.training.session import open_session
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from torch import nn
 
 import resnets
 from resnets.classification.recipe import Recipe
+from resnets.tasks import open_session, train
 from resnets.training.engine.recalibration import recalibrate
-from resnets.training.run import train
-from resnets.training.session import open_session
 
 
 class Tiny(nn.Module):

@@ -32,8 +32,8 @@ from resnets.classification import feed as feed_module
 from resnets.classification.recipes import RECIPES
 from resnets.data.datasets.catalogue import DatasetInfo, ImageArrays
 from resnets.networks import get_spec
+from resnets.tasks import open_session
 from resnets.training.optim.schedules import learning_rate_factor
-from resnets.training.session import open_session
 
 TINY = "cifar-resnet8:width=4,stem_width=4,stem_stride=2,strides=[2,2,2]"
 CIFAR = [name for name in RECIPES if name.startswith("cifar10")]

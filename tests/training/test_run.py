@@ -13,8 +13,9 @@ import torch
 
 import resnets
 from resnets.classification.recipe import Recipe, read_recipe
+from resnets.tasks import resume, train
 from resnets.training.loop import Interrupted
-from resnets.training.run import Run, RunDirectory, resume, train
+from resnets.training.run import Run, RunDirectory
 
 EXACT = {"log_every": 1, "epochs": 2, "evaluation__every": 1, "max_steps": 30, "report": False}
 
@@ -86,7 +87,7 @@ def test_resuming_is_exact(small_recipe: Recipe, tmp_path: Path, stop: int) -> N
     whole = train(recipe.updated(output=tmp_path / "whole"))
     with pytest.raises(Interrupted, match=f"behind step {stop} of 30.*--resume {tmp_path / 'parts'}"):
         train(recipe.updated(output=tmp_path / "parts"), [stopping_at(stop)])
-    parts = resume(tmp_path / "parts", kind=Recipe)
+    parts = resume(tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     kinds = [[(event["event"], event["step"]) for event in RunDirectory(tmp_path / name).events()] for name in ("whole", "parts")]
     assert kinds[0] == kinds[1]
@@ -102,7 +103,7 @@ def test_resuming_is_exact_for_other_optimizers(small_recipe: Recipe, tmp_path: 
     train(recipe.updated(output=tmp_path / "whole"))
     with pytest.raises(Interrupted):
         train(recipe.updated(output=tmp_path / "parts"), [stopping_at(4)])
-    resume(tmp_path / "parts", kind=Recipe)
+    resume(tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
@@ -112,7 +113,7 @@ def test_resuming_a_pruned_run_is_exact(small_recipe: Recipe, tmp_path: Path, st
     train(recipe.updated(output=tmp_path / "whole"))
     with pytest.raises(Interrupted):
         train(recipe.updated(output=tmp_path / "parts"), [stopping_at(stop)])
-    resume(tmp_path / "parts", kind=Recipe)
+    resume(tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 30
 
@@ -131,7 +132,7 @@ def test_a_checkpoint_of_another_network_is_refused(small_recipe: Recipe, tmp_pa
         train(recipe, [stopping_at(2)])
     (tmp_path / "run" / "recipe.yaml").write_text(recipe.updated(network="cifar-resnet14").to_yaml())
     with pytest.raises(ValueError, match="another network than the recipe's 'cifar-resnet14'"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
 
 
 def test_a_damaged_or_hostile_checkpoint_is_refused_without_running_it(small_recipe: Recipe, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_damaged_or_hostile_checkpoint_is_refused_without_running_it(small_rec
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
 
     class Hostile:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
@@ -149,13 +150,13 @@ def test_a_damaged_or_hostile_checkpoint_is_refused_without_running_it(small_rec
 
     torch.save({"format": Hostile()}, checkpoint)
     with pytest.raises(ValueError, match="damaged or is not a checkpoint"):
-        resume(tmp_path / "run", kind=Recipe)
+        resume(tmp_path / "run")
     assert not (tmp_path / "harm").exists()
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no recipe\.yaml"):
-        resume(tmp_path, kind=Recipe)
+        resume(tmp_path)
 
 
 def test_a_run_is_never_overwritten(small_run: Run, small_recipe: Recipe) -> None:

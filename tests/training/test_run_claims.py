@@ -11,10 +11,10 @@ import pytest
 from resnets.classification.recipe import Recipe
 from resnets.cli import main
 from resnets.core.claims import LOCK, InUse, hold
+from resnets.tasks import open_session, resume, train
 from resnets.training import run as run_module
 from resnets.training.checkpoint import load_checkpoint, previous
-from resnets.training.run import RunDirectory, resume, train
-from resnets.training.session import open_session
+from resnets.training.run import RunDirectory
 
 QUICK = {"log_every": 1, "max_steps": 6, "epochs": 1, "checkpoint_steps": 2, "evaluation__every": 0, "report": False}
 
@@ -85,7 +85,7 @@ def test_a_clock_that_was_set_back_changes_nothing_of_what_is_gone_on_with(
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() - 1e8)
     said: list[str] = []
-    done = resume(tmp_path / "run", [lambda event: said.append(event.get("message", ""))], kind=Recipe)
+    done = resume(tmp_path / "run", [lambda event: said.append(event.get("message", ""))])
     assert "going on behind step 4 of 6" in said
     assert done.metrics["training_seconds"] > 0
     assert load_checkpoint(newest, open_session(recipe, lambda message: None)).step == 6

@@ -8,9 +8,10 @@ import torch
 from resnets.classification import session as session_module
 from resnets.classification.recipe import Recipe
 from resnets.data.loaders.resident import ResidentLoader
+from resnets.tasks import open_session
 from resnets.training.checkpoint import Position
 from resnets.training.loop import train_loop
-from resnets.training.session import choose_device, open_session
+from resnets.training.session import choose_device
 
 
 def quiet(message: str) -> None:

@@ -14,8 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import UserError
+from ..reports.tables import confusion_rows, percent
 from ..training.distributed import ALONE, World
+from ..training.session import Listing, Measures
 
+READABLE = 40
+"""Classes up to which a confusion matrix is printed."""
 Observer = Callable[[Tensor, Tensor, Tensor], None]
 """Is shown each batch's images (B, C, H, W) and labels (B,), as the network got them, and its logits (B, K), float32."""
 
@@ -67,6 +71,20 @@ class EvaluationResult:
             "per_class": self.per_class(classes),
             "confusion": self.confusion.tolist(),
         }
+
+    def measures(self, classes: tuple[str, ...]) -> Measures:
+        """Accuracy and precision by class, the confusion matrix where it can be read, and the accuracy in a sentence."""
+        rows = tuple(
+            (row["label"], f"{row['num_images']:,}", percent(row["accuracy"]), percent(row["precision"]))
+            for row in self.per_class(classes)
+        )
+        listings = [Listing("Classes", ("class", "images", "accuracy", "precision"), rows)]
+        if len(classes) <= READABLE:
+            columns = ("true \\ predicted", *classes)
+            cells = tuple(tuple(row) for row in confusion_rows(self.confusion.tolist(), classes))
+            listings.append(Listing("Confusion matrix", columns, cells))
+        top5 = "" if self.top5 is None else f", top-5 {percent(self.top5)}"
+        return Measures(tuple(listings), f"accuracy {percent(self.top1)}{top5} of {self.num_images:,} images, loss {self.loss:.4f}")
 
 
 @torch.inference_mode()

@@ -28,7 +28,6 @@ class Recipe(RunRecipe):
     """A training run: what is trained on what, how, where, and where the result goes."""
 
     command: ClassVar[str] = "train"
-    opener: ClassVar[str] = "resnets.classification.session"
 
     data: str = "fashion-mnist"
     """A name that `resnets data list` shows; or your own pictures: a folder (train/CLASS and val/CLASS, or CLASS alone), a CSV of

@@ -26,7 +26,7 @@ from ..training.engine.step import TrainingStep
 from ..training.norms.fused_norms import fuse_norms, needed_for_fused_norms
 from ..training.norms.synchronized import synchronize_norms
 from ..training.optim.optimizers import build_optimizer
-from ..training.session import Session, choose_device, prepare_machine
+from ..training.session import Session
 from ..training.settings import EarlyStopping
 from ..weights.model_file import ModelDescription, save_model
 from .balance import balanced_weights, weights_of
@@ -40,7 +40,7 @@ from .start import named_network, normalization_of, read_start, start_network
 
 
 @dataclass
-class ClassificationSession(Session):
+class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
     """What the training of a classifier works on."""
 
     recipe: Recipe
@@ -134,7 +134,7 @@ class ClassificationSession(Session):
 
             write_report(path, self.recipe, events, self.classes, environment, findings, excluded=self.feed.unreadable())
 
-    def save(self, network: Any, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    def save(self, network: Network, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Writes the model file."""
         save_model(network, path, ModelDescription(self.spec, self.classes, self.preprocessing, metrics, provenance))
 
@@ -146,19 +146,19 @@ def network_spec(recipe: Recipe, feed: Feed) -> NetworkSpec:
     return spec.updated(norm="group") if recipe.bn == "group" else spec
 
 
-def open_session(recipe: Recipe, report: Callable[[str], None], world: World = ALONE) -> ClassificationSession:
+def open_session(
+    recipe: Recipe, device: torch.device, report: Callable[[str], None], world: World = ALONE
+) -> ClassificationSession:
     """Seeds, loads the data, builds the network and everything around it, for this process's place in the world.
 
     Raises:
         ValueError: the recipe asks for what cannot be had (data, device, CUDA graphs without a GPU).
         OSError: the data cannot be read.
     """
-    device = choose_device(recipe.device, world.local_rank)
     if recipe.cuda_graphs and device.type != "cuda":
         raise UserError(f"cuda_graphs needs an NVIDIA GPU, but the run is on {device}; leave it off")
     if recipe.fused_norms:
         needed_for_fused_norms(device)
-    prepare_machine(recipe)
     with world.first_alone():
         read = read_start(recipe)
         recipe = named_network(recipe, read)

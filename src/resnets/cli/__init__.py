@@ -12,12 +12,12 @@ from ..core.reading import ALLOW_OUTSIDE, TRUST
 from ..core.text import harmless
 
 COMMANDS = {
-    "train": "train a network on a data set, by recipe",
+    "train": "train a network on your own data, or by recipe",
     "find": "a learning rate and a batch size that suit a recipe and this machine",
-    "evaluate": "measure a trained model: accuracy, loss, confusion",
-    "predict": "name what is on pictures",
-    "detect": "find objects on pictures: train, evaluate, predict",
-    "segment": "name a class for every pixel: train, evaluate, predict",
+    "evaluate": "measure a trained model: accuracy, average precision, mean IoU",
+    "predict": "say what is on images: classes, objects, areas",
+    "detect": "the same for detectors: find objects on images",
+    "segment": "the same for segmenters: a class for every pixel",
     "models": "list the networks with their size and cost",
     "describe": "show a network layer by layer, or against a reference's definition",
     "inspect": "measure responses and gradients unit by unit",
@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "write a network for onnxruntime, OpenVINO or plain PyTorch, checked there",
     "quantize": "write a trained network as int8, within a budget of accuracy that is measured",
     "convert": "turn weights from one package's layout into another's",
+    "completion": "print a script with which a shell completes commands and options",
 }
 
 _HELP = """\
@@ -40,7 +41,8 @@ usage: resnets COMMAND [OPTIONS]        resnets COMMAND --help
 first steps:
   resnets train fashion-mnist           train on real pictures, evaluate, save a model
   resnets train digits                  the same in seconds, without a download
-  resnets predict MODEL PICTURE...      use it
+  resnets train photos                  the same with your own images, in photos/CLASS/
+  resnets predict MODEL IMAGE...        use it
   resnets describe resnet50             what a network is made of
 
 Every command takes --json (machine-readable lines on standard output), --debug (tracebacks), --allow-outside (data may name files
@@ -72,7 +74,7 @@ def _run(arguments: list[str] | None) -> int:
         os.environ[TRUST] = "1"
     arguments = [argument for argument in arguments if argument not in ("--debug", "--allow-outside", "--trust")]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_HELP.format(commands="\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())), end="")
+        print(_HELP.format(commands="\n".join(f"  {name:<11} {summary}" for name, summary in COMMANDS.items())), end="")
         return 0
     if arguments[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -84,7 +86,7 @@ def _run(arguments: list[str] | None) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         return _fail(f"there is no command {command!r}; {f'did you mean {near[0]}?' if near else 'resnets --help lists them.'}", 2)
     try:
-        return int(import_module(f".{command}", __name__).run(rest))
+        return int(import_module(f".commands.{command}", __name__).COMMAND.run(rest))
     except KeyboardInterrupt:
         return _fail("stopped", 1)
     except BrokenPipeError:

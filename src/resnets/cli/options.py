@@ -1,12 +1,15 @@
-"""Parsing a command's options through tyro, and output for people or for machines."""
+"""A command's options from its words through tyro, and output for people or for machines."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
+import io
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -16,86 +19,125 @@ from rich.console import Console
 from ..core.console import PlainConsole
 from ..core.errors import UserError
 from ..core.text import harmless, to_json
+from .words import HELP, HELP_ALL, Option, Words, options_of, scan
 
 Options = TypeVar("Options")
 
 
-def parse(kind: type[Options], arguments: list[str], command: str, description: str) -> Options:
-    """The options in `arguments` as an instance of the dataclass `kind`. tyro prints help and badly typed values and exits with 0 or 2.
+def parse(kind: type[Options], arguments: Sequence[str], command: str, description: str) -> Options:
+    """The options in `arguments` as an instance of the dataclass `kind`; --help is printed, and ends with SystemExit(0).
 
     Raises:
-        ValueError: an unknown option; the message names the nearest.
+        ValueError: an option that the command does not have, or a value that does not fit; the message names the nearest.
     """
-    options, unknown = tyro.cli(
-        kind,
-        args=arguments,
-        prog=f"resnets {command}",
-        description=description,
-        config=(tyro.conf.FlagCreatePairsOff,),
-        return_unknown_args=True,
-    )
-    _refuse(unknown, [field.name for field in dataclasses.fields(kind)], command)  # type: ignore[arg-type]
-    return options
+    options = list(options_of(kind))
+    words = scan(arguments, options, command)
+    if HELP in words.options or HELP_ALL in words.options:
+        _by_tyro(kind, ["--help"], command, description)
+    table = {option.name: option for option in options}
+    for name in list(words.options):  # tyro has one of a flag's two spellings here: the one that changes something
+        option = table[name]
+        if option.takes == "nothing" and bool(words.options[name]) != bool(option.default):
+            del words.options[name]
+    return typed(kind, words, command, description, options)
 
 
-def given_fields(default: BaseModel, arguments: list[str], command: str, description: str) -> dict[str, Any]:
-    """The fields that `arguments` set, by dotted name: every field of `default` is an option, `--optimizer.learning-rate` for a nested one.
-
-    Values have their types, and are not checked any further: that is the model's work, once it is known what the others are.
+def typed(
+    kind: type[Options], words: Words, command: str, description: str, options: Sequence[Option], *, pairs: bool = False
+) -> Options:
+    """The dataclass from sorted words; `pairs`: flags have both spellings, --x and --no-x.
 
     Raises:
-        ValueError: an unknown option; the message names the nearest.
+        ValueError: a value that does not fit its option, or one too many or too few.
     """
-    # tyro fills a plain twin of the model, so that values are checked once, by the model, in its own words.
-    twin = _twin(default)
-    options, unknown = tyro.cli(twin, args=arguments, prog=f"resnets {command}", description=description, return_unknown_args=True)
-    names = list(_names(default))
-    _refuse(unknown, names, command)
-    typed = {argument.partition("=")[0][2:].replace("-", "_") for argument in arguments if argument.startswith("--")}
-    values = {name: reduce(getattr, name.split("."), options) for name in names}
-    return {name: value for name, value in values.items() if not typed.isdisjoint((name, _negated(name)))}
+    taken = [option for option in options if option.positional]
+    many = any(option.takes == "many" for option in taken)
+    if len(words.positional) > len(taken) and not many:
+        extra = words.positional[len(taken)]
+        raise UserError(f"resnets {command} does not know what to do with {extra!r}; resnets {command} --help")
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return _by_tyro(kind, words.line(), command, description, pairs=pairs)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_sentence(said.getvalue(), words, command, options)) from None
 
 
-def _negated(name: str) -> str:
-    """The name of the option that switches a field off: evaluation.flips -> evaluation.no_flips."""
-    path, dot, field = name.rpartition(".")
-    return f"{path}{dot}no_{field}"
+def _by_tyro(kind: type[Options], words: Sequence[str], command: str, description: str, *, pairs: bool = False) -> Options:
+    config = () if pairs else (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(kind, args=words, prog=f"resnets {command}", description=description, config=config)
 
 
-def _twin(values: BaseModel) -> type[Any]:
+def _sentence(text: str, words: Words, command: str, options: Sequence[Option]) -> str:
+    """What tyro printed in a box, as one sentence."""
+    plain = " ".join(re.sub(r"[^\S\n]*[│╭╮╰╯─]+[^\S\n]*", " ", text).split())
+    table = {option.name: option for option in options}
+    if (found := re.search(r"--([a-z][\w.-]*)", plain)) and (option := table.get(found[1].replace("_", "-"))) in options:
+        assert option is not None
+        given = " ".join(words.options.get(option.name, ())) if option.name in words.options else None
+        if given is None:
+            return f"resnets {command} needs --{option.name} {option.metavar}; resnets {command} --help"
+        return f"--{option.name} takes {_wanted(option)}, not {given!r}"
+    for option, word in zip((each for each in options if each.positional), words.positional, strict=False):
+        if (choices := option.choices) and word not in choices:
+            return f"{option.name.upper()} is one of {', '.join(choices)}, not {word!r}"
+    missing = [option.name.upper() for option in options if option.positional][len(words.positional) :]
+    if missing:
+        return f"resnets {command} needs {' and '.join(missing)}; resnets {command} --help"
+    return f"resnets {command}: {plain}"
+
+
+def _wanted(option: Option) -> str:
+    names = {int: "a whole number", float: "a number", str: "a name", bool: "True or False", Path: "a path"}
+    if option.takes == "many":
+        return f"values such as {option.metavar}"
+    return ", ".join(option.choices) or " or ".join(names[each] for each in option.kinds)
+
+
+def twin(values: BaseModel, options: type[Any] | None = None) -> type[Any]:
+    """A dataclass with the fields and defaults of a model, nested ones too, and those of a dataclass of options before them.
+
+    tyro fills it in the place of the model, so that values are checked once, by the model, in its own words.
+    """
     fields: list[tuple[str, Any, Any]] = []
     for name, info in type(values).model_fields.items():
         value = getattr(values, name)
         if isinstance(value, BaseModel):
-            nested = _twin(value)
+            nested = twin(value)
             fields.append((name, nested, dataclasses.field(default_factory=nested)))
         else:
             documented = Annotated[info.annotation, tyro.conf.arg(help=info.description)]  # type: ignore[name-defined]
             fields.append((name, documented, dataclasses.field(default=value)))
-    return dataclasses.make_dataclass(type(values).__name__, fields)
+    bases = () if options is None else (options,)
+    return dataclasses.make_dataclass(type(values).__name__, fields, bases=bases)
 
 
-def _names(values: BaseModel, prefix: str = "") -> Iterator[str]:
+def field_values(filled: Any, names: set[str]) -> dict[str, Any]:
+    """The values of a twin's fields, by dotted name."""
+    return {name: reduce(getattr, name.split("."), filled) for name in sorted(names)}
+
+
+def field_names(values: BaseModel, prefix: str = "") -> set[str]:
+    """The dotted names of all fields of a model that hold a value themselves."""
+    found: set[str] = set()
     for name in type(values).model_fields:
         value = getattr(values, name)
-        if isinstance(value, BaseModel):
-            yield from _names(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
+        found |= field_names(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name}
+    return found
 
 
-def _refuse(unknown: list[str], names: list[str], command: str) -> None:
-    """Raises for the first unknown argument, with the nearest option, compared in full and by its last part."""
-    if not unknown:
-        return
-    if not unknown[0].startswith("-"):
-        raise UserError(f"resnets {command} does not know what to do with {unknown[0]!r}; resnets {command} --help")
-    wrong = unknown[0].partition("=")[0].lstrip("-").replace("_", "-")
-    right = {name.replace("_", "-"): name.replace("_", "-") for name in names}
-    right |= {name.rpartition(".")[2]: name for name in right}
-    near = difflib.get_close_matches(wrong, right, n=1, cutoff=0.5)
-    hint = f"did you mean --{right[near[0]]}?" if near else f"resnets {command} --help lists them."
-    raise UserError(f"resnets {command} has no option --{wrong}; {hint}")
+def refuse_others(words: Words, options: Mapping[str, Option], task: str, what: str) -> None:
+    """Raises for an option that other tasks have, and not this one.
+
+    Raises:
+        ValueError: as said.
+    """
+    for name in words.options:
+        only = options[name].only if name in options else ()
+        if only and task not in only:
+            raise UserError(f"--{name} is for {' and '.join(only)}, and {what}; leave it off")
 
 
 def messages() -> Console:

@@ -15,17 +15,6 @@ from ..data.workers.batches import default_workers
 from .options import messages
 
 
-def read_number(value: str) -> int:
-    """The number behind the option.
-
-    Raises:
-        ValueError: it is none, or fewer than 1.
-    """
-    if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"--processes takes their number, 1 or more, not {value!r}")
-    return int(value)
-
-
 def carry_out(arguments: list[str], number: int) -> int:
     """Runs `resnets ARGUMENTS` in so many processes on this machine, each with its part of the cores, and gives back the exit status.
 

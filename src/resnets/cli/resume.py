@@ -6,36 +6,23 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..reports.tables import print_table, table
-from ..training.base_recipe import RunRecipe
+from ..tasks import AnyTask
 from .options import messages, print_json, results
 
-PROVE, REPLAY = "--prove", "--replay"
 DEFAULT_STEPS = 10
 """Steps that a proof compares."""
 
 
-def asked(arguments: list[str]) -> bool:
-    """Whether the arguments behind --resume RUN ask for one of the two."""
-    return bool(arguments) and arguments[0].partition("=")[0] in (PROVE, REPLAY)
+def run(task: AnyTask, directory: Path, steps: int | None, *, as_json: bool) -> int:
+    """Proves so many steps of the task's run, or replays the one that stopped it: exit status 0 where the proof holds or the replayed
+    step is finite, 1 where not."""
+    return _replay(task, directory, as_json) if steps is None else _prove(task, directory, steps, as_json)
 
 
-def run(directory: Path, arguments: list[str], kind: type[RunRecipe], *, as_json: bool) -> int:
-    """Carries it out: exit status 0 where the proof holds or the replayed step is finite, 1 where not."""
-    option, _, value = arguments[0].partition("=")
-    values = [value] if value else arguments[1:]
-    if option == REPLAY:
-        if values:
-            raise UserError(f"--replay takes nothing behind it, but got {' '.join(values)}")
-        return _replay(directory, kind, as_json)
-    if len(values) > 1 or not all(value.isdecimal() and int(value) > 0 for value in values):
-        raise UserError(f"--prove takes a number of steps behind it, such as --prove {DEFAULT_STEPS}, not {' '.join(values)}")
-    return _prove(directory, int(values[0]) if values else DEFAULT_STEPS, kind, as_json)
-
-
-def _prove(directory: Path, steps: int, kind: type[RunRecipe], as_json: bool) -> int:
+def _prove(task: AnyTask, directory: Path, steps: int, as_json: bool) -> int:
     from ..training.prove import prove
 
-    proof = prove(directory, steps, messages().print, kind=kind)
+    proof = prove(task, directory, steps, messages().print)
     places = [f"step {proof.checkpoint:,} (the checkpoint)", f"step {proof.end:,}"]
     if as_json:
         paths = {"continued": proof.continued, "uninterrupted": proof.uninterrupted}
@@ -65,17 +52,17 @@ def _prove(directory: Path, steps: int, kind: type[RunRecipe], as_json: bool) ->
     return 0 if proof.holds else 1
 
 
-def _replay(directory: Path, kind: type[RunRecipe], as_json: bool) -> int:
+def _replay(task: AnyTask, directory: Path, as_json: bool) -> int:
     from ..training.black_box import STATE, replay
     from ..training.origin import check_origin
     from ..training.run_directory import RunDirectory
     from ..training.session import open_session
 
     run = RunDirectory(directory)
-    recipe = run.read_recipe(kind)
+    recipe = run.read_recipe(task.recipe)
     if not (directory / STATE).is_file():
         raise UserError(f"{directory} has no black box: its loss and gradients were finite as far as it came")
-    session = open_session(recipe, messages().print)
+    session = open_session(task, recipe, messages().print)
     check_origin(run, session, messages().print, read_only=True)
     found = replay(directory, session)
     if as_json:

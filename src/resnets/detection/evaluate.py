@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+from ..reports.tables import percent
 from ..training.distributed import ALONE, World
+from ..training.session import Listing, Measures
 from .coco_ap import CocoAP, coco_ap
 from .detections import Detections
 from .voc_ap import VocAP, voc_ap
@@ -76,6 +78,20 @@ class DetectionResult:
             "seconds_per_image": {"median": median(self.seconds), "mean": fmean(self.seconds)},
             "per_class": self.per_class(classes),
         }
+
+    def measures(self, classes: tuple[str, ...]) -> Measures:
+        """Average precision by class and over all classes."""
+        rows = tuple(
+            (row["label"], f"{row['num_objects']:,}", *(percent(row[key]) for key in ("ap", "ap50", "voc_ap")))
+            for row in self.per_class(classes)
+        )
+        numbers = self.coco.numbers
+        return Measures(
+            (Listing("Classes", ("class", "objects", "COCO AP", "COCO AP at 0.5", "VOC AP"), rows),),
+            f"COCO AP {percent(numbers['ap'])} (IoU 0.5 to 0.95), {percent(numbers['ap50'])} at IoU 0.5; "
+            f"VOC AP {percent(self.voc.voc12)} (area), {percent(self.voc.voc07)} (11 points); {self.num_images:,} images, "
+            f"{1000 * median(self.seconds):,.0f} ms each",
+        )
 
 
 @torch.inference_mode()

@@ -20,7 +20,6 @@ class DetectionRecipe(RunRecipe):
     """A detector's training: approximate joint training of proposals and box head (Ren 2015 §3.2)."""
 
     command: ClassVar[str] = "detect train"
-    opener: ClassVar[str] = "resnets.detection.session"
 
     data: str = "fashion-scenes"
     """fashion-scenes, voc07, voc12, voc0712 or coco; or a folder in VOC's or COCO's layout."""

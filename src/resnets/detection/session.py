@@ -18,7 +18,7 @@ from ..data.decoding.preprocessing import Preprocessing
 from ..training.distributed import ALONE, World
 from ..training.engine.assembly import assembled
 from ..training.engine.objective import Inputs, Outcome, Precision
-from ..training.session import AllLearn, Session, choose_device, prepare_machine
+from ..training.session import AllLearn, Session
 from ..weights.model_file import ModelDescription
 from .detector import Detector
 from .evaluate import DetectionResult, evaluate_detector
@@ -48,7 +48,7 @@ class Detecting:
 
 
 @dataclass
-class DetectionSession(Session):
+class DetectionSession(Session[DetectionRecipe, Detector, SceneBatch, DetectionWatcher]):
     """What the training of a detector works on."""
 
     recipe: DetectionRecipe
@@ -102,21 +102,21 @@ class DetectionSession(Session):
                 measured_on=feed.evaluated_on, excluded=feed.unreadable(),
             )  # fmt: skip
 
-    def save(self, network: Any, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    def save(self, network: Detector, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Writes the model file."""
         preprocessing = Preprocessing(size=self.spec.min_size[-1], mean=self.spec.image_mean, std=self.spec.image_std)
         DETECTOR.save(network, path, ModelDescription(self.spec, self.classes, preprocessing, metrics, provenance))
 
 
-def open_session(recipe: DetectionRecipe, report: Callable[[str], None], world: World = ALONE) -> DetectionSession:
+def open_session(
+    recipe: DetectionRecipe, device: torch.device, report: Callable[[str], None], world: World = ALONE
+) -> DetectionSession:
     """Seeds, opens the pictures, builds the detector and everything around it, for this process's place in the world.
 
     Raises:
         ValueError: the recipe asks for what cannot be had (data, weights, device).
         OSError: the data or the weights cannot be read.
     """
-    device = choose_device(recipe.device, world.local_rank)
-    prepare_machine(recipe)
     with world.first_alone():
         feed = open_detection_feed(recipe, device, world.share, report)
     torch.manual_seed(recipe.seed)  # the initial weights depend on nothing that the data may have drawn

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import UserError
+from ..reports.tables import percent
 from ..training.distributed import ALONE, World
+from ..training.session import Listing, Measures
 from .iou import class_ious, confusion_of, mean_iou, pixel_accuracy
 from .segmenter import Segmenter
 from .spec import BACKGROUND
@@ -76,6 +78,14 @@ class SegmentationResult:
             "per_class": rows,
             "confusion": self.confusion.tolist(),
         }
+
+    def measures(self, classes: tuple[str, ...]) -> Measures:
+        """IoU by class and over all classes."""
+        rows = tuple((row["label"], f"{row['num_pixels']:,}", percent(row["iou"])) for row in self.per_class(classes))
+        return Measures(
+            (Listing("Classes", ("class", "pixels", "IoU"), rows),),
+            f"mean IoU {percent(self.mean_iou)}, {percent(self.pixel_accuracy)} of the pixels right; {self.num_images:,} images",
+        )
 
 
 @torch.inference_mode()

@@ -20,7 +20,6 @@ class SegmentationRecipe(RunRecipe):
     """A segmenter's training."""
 
     command: ClassVar[str] = "segment train"
-    opener: ClassVar[str] = "resnets.segmentation.session"
 
     data: str = "fashion-scenes"
     """fashion-scenes, voc07, voc12, voc0712 or coco; or a folder in VOC's or COCO's layout whose pictures have masks."""

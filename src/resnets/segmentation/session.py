@@ -21,7 +21,7 @@ from ..training.annotated_feed import AnnotatedFeed, open_annotated_feed
 from ..training.distributed import ALONE, World
 from ..training.engine.assembly import assembled
 from ..training.engine.objective import Inputs
-from ..training.session import AllLearn, Session, choose_device, prepare_machine
+from ..training.session import AllLearn, Session
 from ..weights.model_file import ModelDescription
 from .create import create_segmenter
 from .evaluate import SegmentationResult, evaluate_segmenter
@@ -49,7 +49,7 @@ class SegmentationWatcher:
 
 
 @dataclass
-class SegmentationSession(Session):
+class SegmentationSession(Session[SegmentationRecipe, Segmenter, MaskBatch, SegmentationWatcher]):
     """What the training of a segmenter works on."""
 
     recipe: SegmentationRecipe
@@ -104,20 +104,20 @@ class SegmentationSession(Session):
         image = PIL.Image.fromarray(pixels)
         return Example(loader.name_of(place), draw_mask(image, known, self.classes), draw_mask(image, mask.numpy(), self.classes))
 
-    def save(self, network: Any, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    def save(self, network: Segmenter, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Writes the model file."""
         SEGMENTER.save(network, path, ModelDescription(self.spec, self.classes, self.spec.preprocessing, metrics, provenance))
 
 
-def open_session(recipe: SegmentationRecipe, report: Callable[[str], None], world: World = ALONE) -> SegmentationSession:
+def open_session(
+    recipe: SegmentationRecipe, device: torch.device, report: Callable[[str], None], world: World = ALONE
+) -> SegmentationSession:
     """Seeds, opens the pictures, builds the segmenter and everything around it, for this process's place in the world.
 
     Raises:
         ValueError: the recipe asks for what cannot be had (data, weights, device).
         OSError: the data or the weights cannot be read.
     """
-    device = choose_device(recipe.device, world.local_rank)
-    prepare_machine(recipe)
     spec = get_segmenter_spec(recipe.segmenter)
     with world.first_alone():
         feed = _open_feed(recipe, spec, device, world.share, report)

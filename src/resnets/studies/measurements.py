@@ -86,13 +86,12 @@ def _training(task: Task, folder: Path, listen: Listener) -> dict[str, Any]:
 
 def _train_or_resume(task: Task, directory: Path, listen: Listener) -> Run:
     """Goes on from a checkpoint where there is one that fits; else begins anew."""
-    from ..classification.recipe import Recipe
-    from ..training.run import resume, train
+    from ..tasks import resume, train
 
     assert task.recipe is not None
     if any(directory.glob("checkpoint*.pt")):
         try:
-            return resume(directory, (listen,), kind=Recipe)
+            return resume(directory, (listen,))
         except (ValueError, KeyError, OSError) as error:
             listen({"event": "message", "message": f"{directory} cannot be gone on with ({error}); it begins anew"})
     if directory.exists():

@@ -24,8 +24,6 @@ class RunRecipe(Settings):
 
     command: ClassVar[str] = ""
     """The command that carries such a recipe out, behind `resnets`."""
-    opener: ClassVar[str] = ""
-    """Module whose `open_session(recipe, report, world)` makes the recipe's session; named, so that a recipe loads no torch."""
 
     name: str = "custom"
     """Name of the recipe that this one began as."""
@@ -120,10 +118,10 @@ class RunRecipe(Settings):
     def to_yaml(self) -> str:
         """All fields as YAML; `read_run_recipe` gives an equal recipe back."""
         fields = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        return f"{_HEADER}{self.command}\n{fields}"
+        return f"{HEADER}{self.command}\n{fields}"
 
 
-_HEADER = "# resnets "
+HEADER = "# resnets "
 """Begins a recipe's file; the command follows."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound=RunRecipe)
@@ -138,7 +136,7 @@ def read_run_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
     """
     try:
         text = read_file(path, limit=SETTINGS_LIMIT).decode("utf-8")
-        command = text.partition("\n")[0].removeprefix(_HEADER) if text.startswith(_HEADER) else kind.command
+        command = text.partition("\n")[0].removeprefix(HEADER) if text.startswith(HEADER) else kind.command
         if command != kind.command:
             raise UserError(f"it was written for `resnets {command}`; use that command")
         values = parse_yaml(text)

@@ -20,7 +20,7 @@ from ..core.files import write_atomically
 from ..core.text import to_json
 from .checkpoint import Position, load_checkpoint, save_checkpoint
 from .optim.schedules import learning_rate_factor
-from .session import Session
+from .session import OpenSession
 
 STATE, STORY = "black-box.pt", "black-box.json"
 
@@ -56,7 +56,7 @@ class BlackBox:
         return f"the first value that is not finite is in {first['where']}{layer}"
 
 
-def open_black_box(session: Session, step: int) -> BlackBox:
+def open_black_box(session: OpenSession, step: int) -> BlackBox:
     """Replays `step` from the session's state, which is the one before that step, without changing a weight."""
     order = session.training.order
     epoch, done = order.place(step - 1)
@@ -94,14 +94,14 @@ def open_black_box(session: Session, step: int) -> BlackBox:
     )
 
 
-def write_black_box(folder: Path, session: Session, found: BlackBox) -> None:
+def write_black_box(folder: Path, session: OpenSession, found: BlackBox) -> None:
     """Writes black-box.json, and black-box.pt: the state from which the step can be replayed."""
     save_checkpoint(folder / STATE, session, Position(step=found.step - 1))
     story = {"summary": found.summary, "replay": f"resnets {session.recipe.command} --resume {folder} --replay", **asdict(found)}
     write_atomically(folder / STORY, to_json(story, indent=2) + "\n")
 
 
-def replay(folder: Path, session: Session) -> BlackBox:
+def replay(folder: Path, session: OpenSession) -> BlackBox:
     """The step that stopped the run in `folder`, once more.
 
     Raises:
@@ -132,7 +132,7 @@ def _watch(name: str, layers: dict[str, dict[str, Any]], backward: list[str]) ->
 
 
 def _first(
-    session: Session,
+    session: OpenSession,
     images: Iterable[torch.Tensor],
     layers: dict[str, dict[str, Any]],
     loss: float,

@@ -20,7 +20,7 @@ import torch
 from ..core.errors import UserError
 from ..core.files import atomic
 from ..core.reading import ZIP_ERRORS
-from .session import Session
+from .session import OpenSession
 
 FORMAT = "resnets checkpoint 3"
 
@@ -50,7 +50,7 @@ def previous(path: Path) -> Path:
     return path.with_stem(f"{path.stem}-previous")
 
 
-def save_checkpoint(path: Path, session: Session, position: Position) -> None:
+def save_checkpoint(path: Path, session: OpenSession, position: Position) -> None:
     """Writes the session's state, whole or not at all; the one that stood there is kept as the previous one.
 
     At no moment is there less than one whole checkpoint: the newest is first given its second name, then another takes the first.
@@ -100,7 +100,7 @@ def newest_words(path: Path) -> str:
     return "there is no checkpoint yet"
 
 
-def load_newest(path: Path, session: Session, report: Callable[[str], None]) -> Position:
+def load_newest(path: Path, session: OpenSession, report: Callable[[str], None]) -> Position:
     """Puts the newest whole checkpoint into the session: the one at `path`, else the previous one, which `report` is then told.
 
     Raises:
@@ -117,7 +117,7 @@ def load_newest(path: Path, session: Session, report: Callable[[str], None]) -> 
         return position
 
 
-def load_checkpoint(path: Path, session: Session) -> Position:
+def load_checkpoint(path: Path, session: OpenSession) -> Position:
     """Puts the state in `path` into the session and says how far the run had come.
 
     Raises:
@@ -153,7 +153,7 @@ def load_checkpoint(path: Path, session: Session) -> Position:
     return Position(**content["position"])
 
 
-def fingerprint(session: Session) -> str:
+def fingerprint(session: OpenSession) -> str:
     """SHA-256 of everything that training changes: weights, statistics, the optimizer's state, the average and the pruning's losses."""
     digest = hashlib.sha256()
 

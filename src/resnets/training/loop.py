@@ -18,7 +18,7 @@ from .distributed import World
 from .early_stopping import end_of_patience, judge
 from .engine.step import StepResult
 from .optim.schedules import learning_rate_factor
-from .session import AnyBatch, Result, Session
+from .session import AnyBatch, OpenSession, Result
 
 Listener = Callable[[dict[str, Any]], None]
 """Takes each event of a run: a dict with "event" and its values."""
@@ -84,7 +84,7 @@ class Log:
 
 
 def train_loop(
-    session: Session,
+    session: OpenSession,
     position: Position,
     listen: Listener,
     save: Callable[[Position, bool], None],
@@ -147,7 +147,7 @@ def train_loop(
     return time.perf_counter() - begun - paused
 
 
-def make_step(session: Session, batch: AnyBatch, number: int) -> tuple[StepResult, float]:
+def make_step(session: OpenSession, batch: AnyBatch, number: int) -> tuple[StepResult, float]:
     """Step `number` (from 1) of the run on its batch, and the factor on the learning rates; raises `Diverged` as the step does."""
     inputs = session.inputs(batch)
     progress = (number - 0.5) / session.total_steps

@@ -13,7 +13,7 @@ from ..core.machine import instruction_sets
 from ..data.loaders.inventories import inventory_of
 from ..data.sources.inventory import Inventory, compare, read_inventory, write_inventory
 from .run_directory import RunDirectory
-from .session import Session
+from .session import OpenSession
 
 _VECTORS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 """The instruction sets by which kernels are chosen."""
@@ -23,14 +23,19 @@ _DECIDING = {
 """What the bits of a result may depend on, and how a number of it is called."""
 
 
-def write_origin(run: RunDirectory, session: Session) -> None:
+def write_origin(run: RunDirectory, session: OpenSession) -> None:
     """Writes what the run begins with; raises OSError."""
     write_inventory(run.data, _inventory(session, None))
     write_atomically(run.environment, json.dumps(environment_of(session), indent=1) + "\n")
 
 
 def check_origin(
-    run: RunDirectory, session: Session, report: Callable[[str], None], *, changed_data: bool = False, read_only: bool = False
+    run: RunDirectory,
+    session: OpenSession,
+    report: Callable[[str], None],
+    *,
+    changed_data: bool = False,
+    read_only: bool = False,
 ) -> None:
     """Compares the session's data and machine with the run's, and keeps those that it goes on with, unless `read_only`.
 
@@ -59,13 +64,13 @@ def check_origin(
         write_atomically(run.environment, json.dumps(environment_of(session), indent=1) + "\n")
 
 
-def environment_of(session: Session) -> dict[str, Any]:
+def environment_of(session: OpenSession) -> dict[str, Any]:
     """`describe_environment`, with the processes and instruction sets."""
     sets = sorted(instruction_sets() & set(_VECTORS))
     return {**describe_environment(), "processes": session.world.size, "instruction_sets": " ".join(sets)}
 
 
-def machine_differences(run: RunDirectory, session: Session) -> str:
+def machine_differences(run: RunDirectory, session: OpenSession) -> str:
     """In what the machine differs from the run's, as far as results may depend on it; nothing where nothing is known."""
     try:
         then = dict(json.loads(run.environment.read_text(encoding="utf-8")))
@@ -85,6 +90,6 @@ def _words(key: str, unit: str, value: Any) -> str:
     return f"{key.replace('_', ' ')} {value or 'none'}"
 
 
-def _inventory(session: Session, known: Inventory | None) -> Inventory:
+def _inventory(session: OpenSession, known: Inventory | None) -> Inventory:
     left_out = {name for name, _ in session.feed.unreadable()}
     return inventory_of(session.feed.sources, left_out, known)

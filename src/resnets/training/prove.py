@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base_recipe import RunRecipe
+from .base_recipe import AnyRecipe
 from .checkpoint import Position, fingerprint, load_checkpoint, previous
 from .loop import make_step
 from .origin import check_origin
+from .run import AnyTask
 from .run_directory import RunDirectory
-from .session import Session, open_session
+from .session import OpenSession, open_session
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,19 @@ class Proof:
         return self.continued == self.uninterrupted
 
 
-def prove(directory: Path, steps: int, report: Callable[[str], None], *, kind: type[RunRecipe]) -> Proof:
+def prove(task: AnyTask[AnyRecipe], directory: Path, steps: int, report: Callable[[str], None]) -> Proof:
     """Compares `steps` steps behind the newest checkpoint of the run in `directory` with the same steps on a path that never loaded it.
 
     The uninterrupted path begins at the checkpoint before, or at the start of the run where there is none, and runs through the newest
-    one's step. The run itself is left as it is. `kind` is that of its recipe.
+    one's step. The run itself is left as it is.
 
     Raises:
         ValueError: there is no such run, or a checkpoint is damaged.
         FileNotFoundError: the run has no checkpoint yet.
     """
     run = RunDirectory(Path(directory))
-    recipe = run.read_recipe(kind)
-    session = open_session(recipe, report)
+    recipe = run.read_recipe(task.recipe)
+    session = open_session(task, recipe, report)
     check_origin(run, session, report, read_only=True)
     position = load_checkpoint(run.checkpoint, session)
     end = min(position.step + steps, session.total_steps)
@@ -56,14 +57,14 @@ def prove(directory: Path, steps: int, report: Callable[[str], None], *, kind: t
     _advance(session, position.step, end)
     continued = (at_checkpoint, fingerprint(session))
 
-    session = open_session(recipe, lambda message: None)
+    session = open_session(task, recipe, lambda message: None)
     before = Position()
     if previous(run.checkpoint).is_file():
         older = load_checkpoint(previous(run.checkpoint), session)
         if older.step < position.step:
             before = older
         else:
-            session = open_session(recipe, lambda message: None)
+            session = open_session(task, recipe, lambda message: None)
     report(f"uninterrupted path: from step {before.step:,} to step {end:,}")
     _advance(session, before.step, position.step)
     at_checkpoint = fingerprint(session)
@@ -71,7 +72,7 @@ def prove(directory: Path, steps: int, report: Callable[[str], None], *, kind: t
     return Proof(before.step, position.step, end, continued, (at_checkpoint, fingerprint(session)))
 
 
-def _advance(session: Session, step: int, end: int) -> None:
+def _advance(session: OpenSession, step: int, end: int) -> None:
     order = session.training.order
     session.network.train()
     while step < end:

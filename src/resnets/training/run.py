@@ -24,10 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..core.environment import describe_environment
 from ..core.errors import JobError
 from ..core.files import write_atomically
-from .base_recipe import RunRecipe
+from .base_recipe import AnyRecipe
 from .black_box import STORY, open_black_box, write_black_box
 from .checkpoint import Position, load_newest, newest_words, previous, save_checkpoint
 from .distributed import World, joined
@@ -35,7 +37,8 @@ from .engine.step import Diverged
 from .loop import Interrupted, Listener, train_loop
 from .origin import check_origin, write_origin
 from .run_directory import RunDirectory as RunDirectory
-from .session import Result, Session, open_session
+from .session import OpenSession, Result, Session, open_session
+from .task import Task
 from .writing import Writing, rescued
 
 
@@ -49,9 +52,15 @@ class Run:
     """What the last evaluation found (of a classifier: top1, top5, loss, num_images, per_class, confusion), training_seconds and
     images_per_second."""
     classes: tuple[str, ...]
+    result: Result
+    """The last evaluation itself."""
 
 
-def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
+AnyTask = Task[AnyRecipe, Session[AnyRecipe, Any, Any, Any]]
+"""A task by its recipe."""
+
+
+def train(task: AnyTask[AnyRecipe], recipe: AnyRecipe, listeners: Iterable[Listener] = ()) -> Run:
     """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the first writes and speaks.
 
     Raises:
@@ -64,27 +73,29 @@ def train(recipe: RunRecipe, listeners: Iterable[Listener] = ()) -> Run:
     """
     started = time.perf_counter()
     with joined(recipe.device, recipe.distributed.timeout) as world, ExitStack() as claims:
-        return _begin(recipe, world, claims, tuple(listeners) if world.writes else (), started)
+        return _begin(task, recipe, world, claims, tuple(listeners) if world.writes else (), started)
 
 
-def resume(directory: Path, listeners: Iterable[Listener] = (), *, kind: type[RunRecipe], changed_data: bool = False) -> Run:
-    """Goes on with the run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start where
-    it was stopped before its first checkpoint); `kind` is that of its recipe. Raises as `train` does, and ValueError where the data is
-    no longer what it was, unless `changed_data`."""
+def resume(task: AnyTask[AnyRecipe], directory: Path, listeners: Iterable[Listener] = (), *, changed_data: bool = False) -> Run:
+    """Goes on with the task's run in `directory` from its newest whole checkpoint, exactly as if it had not stopped (from its start
+    where it was stopped before its first checkpoint). Raises as `train` does, and ValueError where the data is no longer what it was,
+    unless `changed_data`."""
     started = time.perf_counter()
     run = RunDirectory(Path(directory))
-    recipe = run.read_recipe(kind)
+    recipe = run.read_recipe(task.recipe)
     with joined(recipe.device, recipe.distributed.timeout) as world, ExitStack() as claims:
         speaking = tuple(listeners) if world.writes else ()
         if world.writes:
             claims.enter_context(run.claimed(_reporter(speaking)))
-        return _resume(recipe, run, world, speaking, started, changed_data)
+        return _resume(task, recipe, run, world, speaking, started, changed_data)
 
 
 # The session lives in functions of their own: it must be gone before the processes part (see `joined`).
-def _begin(recipe: RunRecipe, world: World, claims: ExitStack, listeners: tuple[Listener, ...], started: float) -> Run:
+def _begin(
+    task: AnyTask[AnyRecipe], recipe: AnyRecipe, world: World, claims: ExitStack, listeners: tuple[Listener, ...], started: float
+) -> Run:
     report = _reporter(listeners)
-    session = open_session(recipe, report, world)
+    session = open_session(task, recipe, report, world)
     if restarted := world.from_first(_restarted(session.recipe)):
         run = RunDirectory(restarted)
         if world.writes:
@@ -101,7 +112,8 @@ def _begin(recipe: RunRecipe, world: World, claims: ExitStack, listeners: tuple[
 
 
 def _resume(
-    recipe: RunRecipe,
+    task: AnyTask[AnyRecipe],
+    recipe: AnyRecipe,
     run: RunDirectory,
     world: World,
     listeners: tuple[Listener, ...],
@@ -110,14 +122,14 @@ def _resume(
 ) -> Run:
     # What pretrained weights became lies in the run, so that it needs them no more.
     start = recipe.begun_from(run.initial) if run.initial.is_file() else recipe
-    session = open_session(start, _reporter(listeners), world)
+    session = open_session(task, start, _reporter(listeners), world)
     session.recipe = recipe
     if world.writes:
         check_origin(run, session, _reporter(listeners), changed_data=changed_data)
     return _go_on(session, run, listeners, started)
 
 
-def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...], started: float) -> Run:
+def _go_on(session: OpenSession, run: RunDirectory, listeners: tuple[Listener, ...], started: float) -> Run:
     report = _reporter(listeners)
     if run.checkpoint.is_file() or previous(run.checkpoint).is_file():
         position = load_newest(run.checkpoint, session, report)
@@ -131,7 +143,7 @@ def _go_on(session: Session, run: RunDirectory, listeners: tuple[Listener, ...],
     return _carry_out(session, run, position, listeners, started - position.seconds)
 
 
-def _restarted(recipe: RunRecipe) -> Path | None:
+def _restarted(recipe: AnyRecipe) -> Path | None:
     """The directory of this same job, where torchrun has started it anew because a process was lost: the recipe's output, or the
     newest runs/NAME-k, the one with the largest k, whose recipe is the same."""
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
@@ -157,7 +169,7 @@ def _tell(listeners: Iterable[Listener], event: dict[str, Any]) -> None:
         listen(event)
 
 
-def _carry_out(session: Session, run: RunDirectory, position: Position, listeners: tuple[Listener, ...], started: float) -> Run:
+def _carry_out(session: OpenSession, run: RunDirectory, position: Position, listeners: tuple[Listener, ...], started: float) -> Run:
     recipe, writes = session.recipe, session.world.writes
     writing = Writing(_reporter(listeners))
 
@@ -166,7 +178,7 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
             writing.attempt(run.metrics, lambda: run.log(event))
         _tell(listeners, event)
 
-    def write_model(path: Path, metrics: dict[str, Any], network: Any) -> None:
+    def write_model(path: Path, metrics: dict[str, Any], network: nn.Module) -> None:
         provenance = {
             "network": session.network_name,
             "recipe": recipe.model_dump(mode="json"),
@@ -231,10 +243,10 @@ def _carry_out(session: Session, run: RunDirectory, position: Position, listener
             f"training came to its end, but {writing.failures()}{elsewhere}; once there is room: "
             f"resnets {recipe.command} --resume {run.path}, which goes on from the newest checkpoint"
         )
-    return Run(run.path, run.model, metrics, session.classes)
+    return Run(run.path, run.model, metrics, session.classes, result)
 
 
-def describe_session(session: Session) -> dict[str, Any]:
+def describe_session(session: OpenSession) -> dict[str, Any]:
     """What a person wants to know before the first step."""
     return {
         "network": session.network_name,

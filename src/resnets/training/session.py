@@ -1,21 +1,19 @@
 """A session: a recipe turned into living objects, on a device, ready for its first step.
 
-`Session` is what the loop, checkpoints and runs know. What is trained adds the rest: classifiers in `classification`, detectors and
-segmenters in rooms of their own.
+`Session` is what the loop, checkpoints and runs know. Each task's own session adds the rest.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.precision import resolved_precision, warned_precision
@@ -27,6 +25,7 @@ from .engine.averaging import ExponentialAverage
 from .engine.objective import Inputs
 from .engine.step import TrainingStep
 from .settings import EarlyStopping
+from .task import AnySession, Task
 
 _INSIDE_THE_NETWORK = 3
 """Purpose of the seeds of dropout and stochastic depth, see `data.order`."""
@@ -74,6 +73,24 @@ class AnyFeed(Protocol):
         """Name and reason of each picture that could not be read so far."""
 
 
+@dataclass(frozen=True)
+class Listing:
+    """Rows for people: a title, the columns' heads, and cells as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What an evaluation found, for people."""
+
+    listings: tuple[Listing, ...]
+    sentence: str
+    """The numbers that count, with what they were measured on."""
+
+
 class Result(Protocol):
     """What an evaluation found."""
 
@@ -86,6 +103,9 @@ class Result(Protocol):
 
     def summary(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """All of it as plain JSON values."""
+
+    def measures(self, classes: tuple[str, ...]) -> Measures:
+        """All of it for people."""
 
 
 class Learning(Protocol):
@@ -109,17 +129,22 @@ class AllLearn:
         """Nothing was changed."""
 
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+AnyInput = TypeVar("AnyInput", contravariant=True)
+"""What a task's training batches are."""
+AnyWatcher = TypeVar("AnyWatcher")
+"""What looks on while a task's network is evaluated."""
+
+
 @dataclass
-class Session:
+class Session(ABC, Generic[AnyRecipe, AnyNetwork, AnyInput, AnyWatcher]):
     """Everything that a training loop works on."""
 
-    recipe: Any
-    """A `RunRecipe`."""
+    recipe: AnyRecipe
     spec: BaseModel
-    feed: Any
-    """An `AnyFeed`."""
+    feed: AnyFeed
     device: torch.device
-    network: Any
+    network: AnyNetwork
     """The network as it is kept and evaluated; the step holds it wrapped or compiled."""
     average: ExponentialAverage | None
     step: TrainingStep
@@ -129,25 +154,27 @@ class Session:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the network's order."""
-        classes: tuple[str, ...] = self.feed.classes
-        return classes
+        return self.feed.classes
 
     @property
-    def training(self) -> Any:
-        """The pictures to learn from."""
+    def training(self) -> TrainingLoader:
+        """The images to learn from."""
         return self.feed.training
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
         order = self.training.order
-        steps: int = order.steps_in(0) + (self.recipe.epochs - 1) * order.steps_in(1)
+        steps = order.steps_in(0) + (self.recipe.epochs - 1) * order.steps_in(1)
         return min(steps, self.recipe.max_steps or steps)
 
     @property
-    def evaluated(self) -> Any:
+    def evaluated(self) -> AnyNetwork:
         """The network that is evaluated and saved: the average, once there is one."""
-        return self.average.average if self.average is not None and self.average.started else self.network
+        if self.average is None or not self.average.started:
+            return self.network
+        averaged: AnyNetwork = self.average.average  # type: ignore[assignment]  # a copy of the network
+        return averaged
 
     @property
     def early_stopping(self) -> EarlyStopping:
@@ -165,33 +192,41 @@ class Session:
         """What is trained, as the recipe calls it."""
 
     @abstractmethod
-    def inputs(self, batch: Any) -> Inputs:
+    def inputs(self, batch: AnyInput) -> Inputs:
         """The batch as the step's objective takes it."""
 
     @abstractmethod
-    def evaluate(self, watcher: Any = None) -> Result:
+    def evaluate(self, watcher: AnyWatcher | None = None) -> Result:
         """Evaluates `evaluated` as the recipe says; `watcher`, of `watch`, looks on."""
 
     @abstractmethod
-    def watch(self) -> Any:
+    def watch(self) -> AnyWatcher:
         """What looks on while the last evaluation goes over its pictures, for the report."""
 
     @abstractmethod
-    def write_report(self, path: Path, watcher: Any, events: list[dict[str, Any]], environment: Mapping[str, Any]) -> None:
+    def write_report(self, path: Path, watcher: AnyWatcher, events: list[dict[str, Any]], environment: Mapping[str, Any]) -> None:
         """Writes report.html where this process writes, from the run's logged events and what `watcher` saw; all processes call it."""
 
     @abstractmethod
-    def save(self, network: Any, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    def save(self, network: AnyNetwork, path: Path, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Writes `network` (the session's, or its average) as a model file, whole or not at all; raises OSError."""
 
     def before_last_evaluation(self) -> None:
         """What the network still needs behind its last step."""
 
 
-def open_session(recipe: RunRecipe, report: Callable[[str], None], world: World = ALONE) -> Any:
-    """The session of any recipe, made by the module that it names; raises as that does."""
-    computed, notes = with_precision(recipe, choose_device(recipe.device, world.local_rank).type)
-    session = import_module(recipe.opener).open_session(computed, report, world)
+OpenSession = Session[Any, Any, Any, Any]
+"""A session of any task, for those who look at what all have in common."""
+
+
+def open_session(
+    task: Task[AnyRecipe, AnySession], recipe: AnyRecipe, report: Callable[[str], None], world: World = ALONE
+) -> AnySession:
+    """The task's session of a recipe, with the precisions that fit this device; raises as `Task.open_session` does."""
+    device = choose_device(recipe.device, world.local_rank)
+    computed, notes = with_precision(recipe, device.type)
+    prepare_machine(computed)
+    session = task.open_session(computed, device, report, world)
     for note in notes:  # last: a request that fails gets its one sentence and nothing else
         report(note)
     return session

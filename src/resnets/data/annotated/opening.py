@@ -95,6 +95,23 @@ def layout(folder: Path) -> Literal["coco", "voc"] | None:
     return "coco" if is_coco(folder) else "voc" if trees(folder) else None
 
 
+def recognized(data: str, what: Literal["boxes", "masks"]) -> str | None:
+    """Why a name or folder is annotated with boxes or masks, by the names in it; None where it is not. No list is read."""
+    if data in ANNOTATED:
+        return f"{data} has {what}"
+    if not is_path(data):
+        return None
+    folder = Path(data).expanduser()
+    kind = layout(folder)
+    if kind == "coco":
+        return f"{what} in COCO's layout"
+    if kind == "voc":
+        places = {"boxes": "Annotations", "masks": "SegmentationClass"}
+        if any(next((tree / places[what]).iterdir(), None) for tree in trees(folder) if (tree / places[what]).is_dir()):
+            return f"{what} in VOC's layout"
+    return None
+
+
 def _open_folder(folder: Path, split: str, masks: bool, report: Report) -> AnnotatedPictures:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")

@@ -11,13 +11,14 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from ..core.errors import UserError
-from ..reports.tables import duration, print_table, table
-from ..studies import STUDIES, get_study
-from ..studies.experiment import Study
-from ..studies.metrics import METRICS
-from .options import messages, parse, print_json, results
-from .progress import Teller
+from ...core.errors import UserError
+from ...reports.progress import Teller
+from ...reports.tables import duration, print_table, table
+from ...studies import STUDIES, get_study
+from ...studies.experiment import Study
+from ...studies.metrics import METRICS
+from ..command import Command
+from ..options import messages, print_json, results
 
 _DESCRIPTION = """\
 Measure a claim of the residual papers again. NAME is one of {names}.
@@ -61,9 +62,8 @@ class StudyOptions:
     """One object a finished run on standard output, and one of the study at the end."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: StudyOptions) -> int:
     """Carries out the command."""
-    options = parse(StudyOptions, arguments, "study", _DESCRIPTION.format(names=", ".join(STUDIES)))
     if options.name is not None and (options.all or options.list):
         raise UserError(f"--all and --list are for every study; leave them or the name {options.name!r} out")
     if options.list:
@@ -95,7 +95,7 @@ def seconds(text: str) -> float:
 
 
 def _request(options: StudyOptions, budget: float) -> Any:
-    from ..studies.run import Request, data_named
+    from ...studies.run import Request, data_named
 
     return Request(
         budget=budget, data=data_named(options.data), seeds=options.seeds, steps=options.steps, rung=options.size, device=options.device,
@@ -104,8 +104,8 @@ def _request(options: StudyOptions, budget: float) -> Any:
 
 
 def _run_one(study: Study, options: StudyOptions, budget: float, output: Path) -> dict[str, Any]:
-    from ..core.environment import keep_large_buffers
-    from ..studies.run import run_study
+    from ...core.environment import keep_large_buffers
+    from ...studies.run import run_study
 
     if study.trains:
         keep_large_buffers()
@@ -113,8 +113,8 @@ def _run_one(study: Study, options: StudyOptions, budget: float, output: Path) -
 
 
 def _run_all(options: StudyOptions) -> int:
-    from ..studies.page import write_audit
-    from ..studies.run import shares
+    from ...studies.page import write_audit
+    from ...studies.run import shares
 
     output = options.output or Path("studies")
     records = []
@@ -148,7 +148,7 @@ def _word(holds: bool | None) -> str:
 
 
 def _print(record: dict[str, Any]) -> None:
-    from ..studies.page import cell
+    from ...studies.page import cell
 
     console = results()
     console.print(record["answer"], markup=False, soft_wrap=True)
@@ -173,7 +173,7 @@ def _print(record: dict[str, Any]) -> None:
 
 
 def _list(options: StudyOptions) -> int:
-    from ..studies.run import costs
+    from ...studies.run import costs
 
     rows = []
     console = messages()
@@ -241,3 +241,6 @@ class StudyProgress(Teller):
             metrics = event["metrics"]
             said = f"training error {100 * metrics['train_error']:.2f} %, test error {100 * metrics['test_error']:.2f} %"
             self._say(f"{self.now}: {event['diverged'] or said}")
+
+
+COMMAND = Command("study", StudyOptions, _DESCRIPTION.format(names=", ".join(STUDIES)), run)

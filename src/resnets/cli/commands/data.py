@@ -7,12 +7,14 @@ from pathlib import Path
 
 import tyro
 
-from ..core.errors import UserError
-from ..data.datasets.catalogue import DATASETS
-from ..data.datasets.locate import locate
-from ..networks.zoo import explain
-from ..reports.tables import print_table, table
-from .options import messages, parse, print_json, print_text, results
+from ...core.errors import UserError
+from ...data.datasets.catalogue import DATASETS
+from ...data.datasets.locate import locate
+from ...networks.zoo import explain
+from ...reports.tables import print_table, table
+from ..command import Command, Group
+from ..options import messages, print_json, print_text, results
+from .data_check import COMMAND as CHECK
 
 _IMAGENET = "ImageNet (ILSVRC2012): photographs, in a folder of yours"
 
@@ -65,33 +67,8 @@ class ListOptions:
     """One object a data set on standard output."""
 
 
-def run(arguments: list[str]) -> int:
-    """Carries out the command."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            "usage: resnets data list          the data sets\n       resnets data get NAME      find or fetch one, check it, print its folder\n"
-            "       resnets data make NAME     make one: fashion-scenes, for detection and segmentation\n"
-            "       resnets data check DATA    what is wrong with one: damaged files, duplicates, leaks between splits, imbalance"
-        )
-        return 0
-    action, rest = arguments[0], arguments[1:]
-    if action == "get":
-        return _get(parse(GetOptions, rest, "data get", "Find or fetch a data set, check every file, and print its folder."))
-    if action == "make":
-        return _make(
-            parse(MakeOptions, rest, "data make", "Make a data set with boxes and masks from Fashion-MNIST, without a network.")
-        )
-    if action == "check":
-        from .data_check import run as check
-
-        return check(rest)
-    if action == "list":
-        return _list(parse(ListOptions, rest, "data list", "List the data sets."))
-    raise UserError(f"resnets data has no action {action!r}; there are check, get, list and make")
-
-
 def _get(options: GetOptions) -> int:
-    from ..data.annotated.opening import ANNOTATED, folder_of
+    from ...data.annotated.opening import ANNOTATED, folder_of
 
     if options.name in ANNOTATED:
         path = folder_of(options.name, options.folder)
@@ -107,8 +84,8 @@ def _get(options: GetOptions) -> int:
 def _make(options: MakeOptions) -> int:
     from pydantic import ValidationError
 
-    from ..data.synthetic.fashion_scenes import NAME, SceneSet, make_scenes
-    from ..data.synthetic.scenes import SceneSettings
+    from ...data.synthetic.fashion_scenes import NAME, SceneSet, make_scenes
+    from ...data.synthetic.scenes import SceneSettings
     from .data_check import shown_progress
 
     if options.name != NAME:
@@ -151,7 +128,7 @@ def _list(options: ListOptions) -> int:
         sizes = {"num_train": 1_281_167, "num_test": 50_000, "num_classes": 1_000}
         print_json({"name": "imagenet", "title": _IMAGENET, **sizes, "channels": 3, "size": None, "licence": "for research"})
     rows.append(("imagenet", _IMAGENET, "1,281,167", "50,000", 1_000, "3×any", "for research"))
-    from ..data.annotated.opening import ANNOTATED
+    from ...data.annotated.opening import ANNOTATED
 
     for annotated in ANNOTATED.values():
         if options.json:
@@ -180,3 +157,21 @@ def _list(options: ListOptions) -> int:
     if not options.json:
         print_table(results(), table("", ("data set", "title", "training", "test", "classes", "picture", "licence"), rows))
     return 0
+
+
+COMMAND = Group(
+    "data",
+    "Get, list, make and check data sets.",
+    {
+        "list": ("the data sets", Command("data list", ListOptions, "List the data sets.", _list)),
+        "get": (
+            "find or fetch one, check it, print its folder",
+            Command("data get", GetOptions, "Find or fetch a data set, check every file, and print its folder.", _get),
+        ),
+        "make": (
+            "make one: fashion-scenes, for detection and segmentation",
+            Command("data make", MakeOptions, "Make a data set with boxes and masks from Fashion-MNIST, without a network.", _make),
+        ),
+        "check": ("what is wrong with one: damaged files, duplicates, leaks between splits, imbalance", CHECK),
+    },
+)

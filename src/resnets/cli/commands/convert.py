@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..core.errors import UserError
-from .options import messages, parse, print_json, results
+from ...core.errors import UserError
+from ..command import Command
+from ..options import messages, print_json, results
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.decoding.preprocessing import Preprocessing
-    from ..weights.foreign_file import LoadedWeights
+    from ...data.decoding.preprocessing import Preprocessing
+    from ...weights.foreign_file import LoadedWeights
 
 Target = Literal["resnets", "torchvision", "timm", "transformers", "detectron2"]
 Source = Literal["resnets", "torchvision", "timm", "transformers", "detectron2", "caffe"]
@@ -45,11 +46,10 @@ class ConvertOptions:
     """One object on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: ConvertOptions) -> int:
     """Carries out the command."""
-    options = parse(ConvertOptions, arguments, "convert", "Turn weights from one package's layout into another's.")
     _check_ending(options.output, options.to)
-    from ..weights.layouts import convert
+    from ...weights.layouts import convert
 
     read = _read(options)
     notes = list(read.notes)
@@ -91,8 +91,8 @@ def _check_ending(path: Path, layout: str) -> None:
 
 
 def _read(options: ConvertOptions) -> LoadedWeights:
-    from ..weights.foreign_file import read_foreign
-    from ..weights.pretrained import is_our_model, read_weights
+    from ...weights.foreign_file import read_foreign
+    from ...weights.pretrained import is_our_model, read_weights
 
     path = options.file
     if not path.exists():
@@ -113,7 +113,7 @@ def _write_foreign(state: dict[str, Tensor], path: Path) -> None:
     import torch
     from safetensors.torch import save
 
-    from ..core.files import atomic, write_atomically
+    from ...core.files import atomic, write_atomically
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     if path.suffix == ".safetensors":
@@ -127,9 +127,9 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
     """Writes a model file; what had to be assumed for it, in sentences."""
     import torch
 
-    from ..networks import build
-    from ..weights.hub import imagenet_classes
-    from ..weights.model_file import ModelDescription, save_model
+    from ...networks import build
+    from ...weights.hub import imagenet_classes
+    from ...weights.model_file import ModelDescription, save_model
 
     spec, notes = read.spec, []
     classes = read.classes
@@ -158,9 +158,9 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
 
 def _usual_preprocessing(channels: int, size: int) -> Preprocessing:
     """ImageNet's, for the network's number of channels and size in pixels."""
-    from ..data.decoding.preprocessing import Preprocessing
-    from ..weights.adapt import adapted_preprocessing
-    from ..weights.catalogue import get_weights
+    from ...data.decoding.preprocessing import Preprocessing
+    from ...weights.adapt import adapted_preprocessing
+    from ...weights.catalogue import get_weights
 
     usual = adapted_preprocessing(get_weights("resnet18/imagenet1k-v1").preprocessing, channels)
     if usual is None:
@@ -170,3 +170,6 @@ def _usual_preprocessing(channels: int, size: int) -> Preprocessing:
         )
     resize = None if size <= 64 else round(size / 0.875)
     return Preprocessing.model_validate({**usual.model_dump(), "size": size, "resize": resize})
+
+
+COMMAND = Command("convert", ConvertOptions, "Turn weights from one package's layout into another's.", run)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from ..core.errors import UserError
-from ..reports import plots
-from ..reports.tables import print_table, table
-from .options import messages, parse, print_json, results
+from ...core.errors import UserError
+from ...reports import plots
+from ...reports.tables import print_table, table
+from ..command import Command
+from ..options import messages, print_json, results
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.datasets.catalogue import ImageArrays
-    from ..inspection.signal import SignalReport, UnitSignal
-    from ..networks import Network
+    from ...data.datasets.catalogue import ImageArrays
+    from ...inspection.signal import SignalReport, UnitSignal
+    from ...networks import Network
 
 ROWS = 20
 """About as many units are shown of a longer network."""
@@ -52,9 +53,8 @@ class InspectOptions:
     """One object a network on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: InspectOptions) -> int:
     """Carries out the command."""
-    options = parse(InspectOptions, arguments, "inspect", "Measure responses and gradients of every residual unit on one batch.")
     if not options.names:
         raise UserError("name at least one network: resnets inspect cifar-plain56 cifar-resnet56")
     if options.batch_size < 2:
@@ -84,7 +84,7 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
     """The measurements, and what was measured, in words and numbers."""
     import torch
 
-    from ..inspection.signal import measure_signal
+    from ...inspection.signal import measure_signal
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -104,9 +104,9 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
 
 def _network(name: str) -> tuple[Network, str, Mapping[str, Any]]:
     """The network of a zoo name, or the trained one of a path; which of the two it is; and the recipe that trained it, if one did."""
-    from ..networks import build, get_spec
-    from ..weights.model_file import load_model, read_description
-    from .models_on_disk import model_path
+    from ...networks import build, get_spec
+    from ...weights.model_file import load_model, read_description
+    from ..models_on_disk import model_path
 
     path = Path(name)
     if path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1:
@@ -132,8 +132,8 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
     if options.data == "normal" or not takes_pictures:
         images = torch.randn(options.batch_size, spec.in_channels, *(size,) * spec.dims, generator=generator)
         return images, torch.randint(spec.num_classes, (options.batch_size,), generator=generator), "normal"
-    from ..data.datasets.catalogue import load
-    from ..data.decoding.preprocessing import Preprocessing
+    from ...data.datasets.catalogue import load
+    from ...data.decoding.preprocessing import Preprocessing
 
     arrays = _own_data(network, recipe) if options.data == "auto" else None
     arrays = load("digits", "train") if arrays is None else arrays
@@ -162,8 +162,8 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
 
 def _own_data(network: Network, recipe: Mapping[str, Any]) -> ImageArrays | None:
     """The pictures that the network was trained on; None, with a message, where they are not on this machine, and where nobody knows."""
-    from ..data.datasets.catalogue import DATASETS, load
-    from ..data.errors import DataError
+    from ...data.datasets.catalogue import DATASETS, load
+    from ...data.errors import DataError
 
     name = recipe.get("data")
     if name is None:
@@ -243,3 +243,6 @@ def _responses(unit: UnitSignal) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+COMMAND = Command("inspect", InspectOptions, "Measure responses and gradients of every residual unit on one batch.", run)

@@ -1,73 +1,35 @@
-"""resnets predict: what is on these pictures?"""
+"""Classes of images: printed, or written into a Parquet file of any size."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..core.errors import UserError
 from ..deployment.graph.names import EngineName, is_exported
 from ..reports.tables import duration
-from .options import messages, parse, print_json, print_text, results
+from .options import messages, print_json, print_text, results
 
 if TYPE_CHECKING:
     from ..deployment.engines.engine import Engine
     from ..deployment.prediction.image_sets import Pictures
     from ..deployment.prediction.large_sets import Outcome
+    from .predict_options import PredictOptions
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-@dataclass
-class PredictOptions:
-    """Options of `resnets predict`."""
-
-    model: tyro.conf.Positional[Path]
-    """A run directory, a model file, or an exported file (.onnx, .xml, .pt2)."""
-    pictures: tyro.conf.Positional[tuple[Path, ...]]
-    """Picture files, folders of them, and shards (.tar, .parquet)."""
-    top: int = 1
-    """How many classes to name for each picture."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A Parquet file for the predictions, of sets of any size; a call that was stopped goes on when it is repeated."""
-    probabilities: bool = False
-    """With --output: the probabilities of all classes, too."""
-    features: str | None = None
-    """With --output: the map of this stage (conv1, conv2_x ...), averaged over each picture, too; conv5_x of resnet50 has 2048 numbers."""
-    restart: bool = False
-    """With --output: throw away what is there of it, and begin anew."""
-    batch_size: int = 64
-    """Pictures a batch."""
-    precision: Literal["fp32", "bf16", "auto"] | None = None
-    """Precision of the network; auto: bf16 where the processor gains by it; unset: fp32, or what the file was exported in."""
-    engine: Literal["auto", "ray"] | EngineName = "auto"
-    """What runs the network; auto: the fastest that is installed, once there are pictures enough to pay for the conversion; ray: with
-    --output, that on all machines of a Ray cluster (RAY_ADDRESS)."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: int | None = None
-    """Processes that decode pictures; unset: one a core, and none for a few pictures."""
-    json: bool = False
-    """One object a picture on standard output; with --output, one of what was done."""
-
-
-def run(arguments: list[str]) -> int:
-    """Carries out the command; the status is 1 where a picture could not be read."""
-    options = parse(PredictOptions, arguments, "predict", "Name what is on pictures, with a trained model.")
+def predict_classes(options: PredictOptions, path: Path) -> int:
+    """Carries out `resnets predict` for a classifier; the status is 1 where an image could not be read."""
     _check(options)
-    from .models_on_disk import model_path
-
-    path = options.model if is_exported(options.model) else model_path(options.model)
     from ..deployment.prediction.image_sets import open_pictures
 
-    pictures = open_pictures(options.pictures)
+    pictures = open_pictures(options.images)
     return _to_terminal(options, path, pictures) if options.output is None else _to_file(options, path, pictures, options.output)
 
 
@@ -76,8 +38,6 @@ def _check(options: PredictOptions) -> None:
         raise UserError("--top and --batch-size are at least 1")
     if options.workers is not None and options.workers < 0:
         raise UserError(f"--workers {options.workers}: there are 0 or more processes")
-    if not options.pictures:
-        raise UserError("name at least one picture or folder behind the model")
     for_files = {"--probabilities": options.probabilities, "--features": options.features, "--restart": options.restart}
     alone = [name for name, given in for_files.items() if given] + ["--engine ray"] * (options.engine == "ray")
     if options.output is None and alone:

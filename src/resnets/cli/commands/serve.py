@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..core.errors import UserError
-from ..deployment.graph.names import is_exported
-from .options import messages, parse, print_json
+from ...core.errors import UserError
+from ...deployment.graph.names import is_exported
+from ..command import Command
+from ..options import messages, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..deployment.engines.engine import Engine
-    from ..deployment.serving.samples import Sample
-    from ..deployment.serving.served import Served
-    from ..networks import Network
+    from ...deployment.engines.engine import Engine
+    from ...deployment.serving.samples import Sample
+    from ...deployment.serving.served import Served
+    from ...networks import Network
 
 _ABOUT = """\
 A web page for a trained network: drop a picture, see what it says of it and where it looks. Nothing leaves this machine.
@@ -58,17 +59,16 @@ class ServeOptions:
     """One object with the address on standard output, once the server takes requests."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: ServeOptions) -> int:
     """Carries out the command; Ctrl-C is how it ends well."""
-    options = parse(ServeOptions, arguments, "serve", _ABOUT)
     if not options.max_upload > 0 or options.max_upload == float("inf"):
         raise UserError(f"--max-upload {options.max_upload:g} lets no picture through; give megabytes, such as 20")
     if not 0 <= options.score <= 1:
         raise UserError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
-    from ..deployment.engines.engine import needed
+    from ...deployment.engines.engine import needed
 
     needed("gradio", "serve")
-    from ..deployment.serving.server import address_of, build_app, listen, run_app, upload_folder
+    from ...deployment.serving.server import address_of, build_app, listen, run_app, upload_folder
 
     try:
         with upload_folder() as folder, listen(options.host, options.port) as listener:
@@ -94,27 +94,27 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
     Raises:
         ValueError: no such model, or none that a page can show.
     """
-    from ..training.session import choose_device
-    from .models_on_disk import model_path
+    from ...training.session import choose_device
+    from ..models_on_disk import model_path
 
     if is_exported(options.model):
-        from ..deployment.engines.opening import open_engine
+        from ...deployment.engines.opening import open_engine
 
         engine = open_engine(options.model)
         return _classifier(engine, None, options.model)
-    from ..weights.model_file import read_header
+    from ...weights.model_file import read_header
 
     path, device = model_path(options.model), choose_device(options.device)
     kind = read_header(path).get("kind", "classifier")
     if kind == "classifier":
-        from ..deployment.engines.models import open_network
-        from ..deployment.engines.opening import engine_for
+        from ...deployment.engines.models import open_network
+        from ...deployment.engines.opening import engine_for
 
         network, description = open_network(path, device=device)
         # As exactly as `resnets predict`, which says the same of the same picture.
         engine = engine_for(network, "torch", exact=True, description=description)
         return _classifier(engine, network, path)
-    from .served_scenes import open_detector, open_segmenter
+    from ..served_scenes import open_detector, open_segmenter
 
     if kind == "detector":
         detector = open_detector(path, device, options.score)
@@ -126,7 +126,7 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
 
 
 def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Served, Mapping[str, Any]]:
-    from ..deployment.serving.served import ServedClassifier
+    from ...deployment.serving.served import ServedClassifier
 
     known = engine.description.provenance
     return ServedClassifier(engine, network, str(known.get("network") or path.stem)), known.get("recipe", {})
@@ -134,7 +134,7 @@ def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Se
 
 def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Path) -> list[Sample]:
     """Pictures to choose from: of the user's folder, or of what the network was measured on, or none, with the reason."""
-    from ..deployment.serving.samples import samples_in, samples_of
+    from ...deployment.serving.samples import samples_in, samples_of
 
     if options.samples is not None:
         return samples_in(options.samples.expanduser())
@@ -144,7 +144,7 @@ def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Pat
     try:
         where = None if place is None else Path(place)
         if trained_with.get("kind") == "scenes":
-            from .served_scenes import scene_samples
+            from ..served_scenes import scene_samples
 
             return scene_samples(str(data), folder, where)
         return samples_of(str(data), folder, data_folder=where)
@@ -154,7 +154,7 @@ def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Pat
 
 
 def _print_start(address: str, host: str) -> None:
-    from .options import results
+    from ..options import results
 
     console = results()
     lines = (
@@ -168,3 +168,6 @@ def _print_start(address: str, host: str) -> None:
     if host not in ("127.0.0.1", "localhost", "::1"):
         console.print(f"listens on      {host}: whoever reaches this machine may use it; there is no password", soft_wrap=True)
     console.print("Ctrl-C ends it")
+
+
+COMMAND = Command("serve", ServeOptions, _ABOUT, run)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..reports.tables import duration, giga, percent
+from ..core.console import PlainConsole
+from ..training.choices import Reason
+from ..training.task import Task
+from .tables import duration, giga, percent
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -36,7 +40,10 @@ class Teller:
 class TrainingProgress(Teller):
     """Listens to a run's events and shows them."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console | None = None) -> None:
+        """On standard error, unless another console is given."""
+        console = PlainConsole(stderr=True) if console is None else console
+        self.why = ""  # which task it is and why, said with the first event
         super().__init__(console)
         self.bar = Progress(
             TextColumn("{task.fields[epoch]}"),
@@ -58,10 +65,22 @@ class TrainingProgress(Teller):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
+    def choices(self, reasons: Iterable[Reason], why: tuple[Task[Any, Any], str]) -> None:
+        """Says which task it is and why, and what was chosen for a user's data."""
+        task, because = why
+        self._say(f"task: {task.name} ({because})")
+        rows = [(f"--{reason.option} {reason.value}", reason.because) for reason in reasons]
+        if rows:
+            self._say("chosen for these images and this machine; each is an option:")
+        for option, reason in rows:
+            self._say(f"  {option:<40} {reason}")
+
     def _stopped(self, event: dict[str, Any]) -> None:
         self._say(event["message"])
 
     def _start(self, event: dict[str, Any]) -> None:
+        if self.why:
+            self._say(f"task: {self.why}")
         self._say(
             f"{event['network']}, {giga(event['parameters'])} parameters; {event['training_images']:,} pictures to learn from, "
             f"evaluated on {event['evaluated_on']}; {event['device']}, {event['precision']}; run directory {event['directory']}"

@@ -7,12 +7,13 @@ from typing import Any
 
 import tyro
 
-from ..core.errors import UserError
-from ..inspection.references import ReferenceName
-from ..networks import NetworkSpec, get_row, get_spec
-from ..networks.zoo import split_name
-from ..reports.tables import print_table, table
-from .options import parse, print_json, results
+from ...core.errors import UserError
+from ...inspection.references import ReferenceName
+from ...networks import NetworkSpec, get_row, get_spec
+from ...networks.zoo import split_name
+from ...reports.tables import print_table, table
+from ..command import Command
+from ..options import print_json, results
 
 
 @dataclass
@@ -30,9 +31,8 @@ class DescribeOptions:
     """One object a network on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: DescribeOptions) -> int:
     """Carries out the command."""
-    options = parse(DescribeOptions, arguments, "describe", "Show a network's layers, named as in the paper.")
     if not options.names:
         raise UserError("name at least one network: resnets describe resnet50")
     if options.input_size is not None and options.input_size < 1:
@@ -74,7 +74,7 @@ def _foreign(name: str, input_size: int | None, *, as_json: bool) -> Totals:
     """Another package's network by the modules that it consists of."""
     from importlib.metadata import version
 
-    from ..weights.foreign_network import foreign_parts
+    from ...weights.foreign_network import foreign_parts
 
     cost = foreign_parts(name, input_size)
     package = name.partition("/")[0]
@@ -94,10 +94,10 @@ def _foreign(name: str, input_size: int | None, *, as_json: bool) -> Totals:
 
 
 def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: bool) -> Totals:
-    from ..inspection.cost import network_cost
-    from ..inspection.memory import activation_bytes
-    from ..inspection.published_costs import published_for
-    from ..inspection.receptive_field import receptive_fields
+    from ...inspection.cost import network_cost
+    from ...inspection.memory import activation_bytes
+    from ...inspection.published_costs import published_for
+    from ...inspection.receptive_field import receptive_fields
 
     paper = get_row(split_name(name)[0]).paper
     cost = network_cost(spec, input_size)
@@ -162,7 +162,7 @@ def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: 
 
 
 def _compare(name: str, spec: NetworkSpec, reference: ReferenceName, *, as_json: bool) -> None:
-    from ..inspection.deviations import WHAT, compare
+    from ...inspection.deviations import WHAT, compare
 
     comparison = compare(spec, reference)
     if as_json:
@@ -195,3 +195,6 @@ def _words(value: Any) -> str:
     if value is None:
         return "-"
     return ", ".join(map(_words, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+COMMAND = Command("describe", DescribeOptions, "Show a network's layers, named as in the paper.", run)

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..deployment.graph.names import ENDINGS, Format
-from .options import messages, parse, print_json, results
+from ...deployment.graph.names import ENDINGS, Format
+from ..command import Command
+from ..options import messages, print_json, results
 
 
 @dataclass
@@ -34,11 +35,10 @@ class ExportOptions:
     """One object on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: ExportOptions) -> int:
     """Carries out the command."""
-    options = parse(ExportOptions, arguments, "export", "Write a network for another runtime, checked there against PyTorch.")
-    from ..deployment.engines.models import open_network
-    from ..deployment.export.export import export_model
+    from ...deployment.engines.models import open_network
+    from ...deployment.export.export import export_model
 
     network, description = open_network(options.model)
     if description.provenance.get("weights") == "fresh":
@@ -83,3 +83,6 @@ def default_output(model: str, format: Format) -> Path:
         return path.with_suffix(ENDINGS[format])
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model)
     return Path(plain + ENDINGS[format])
+
+
+COMMAND = Command("export", ExportOptions, "Write a network for another runtime, checked there against PyTorch.", run)

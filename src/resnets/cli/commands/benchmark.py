@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import tyro
 
-from ..benchmark.contestants import AGAINST, Against
-from ..core.errors import UserError
-from ..reports.tables import percent, print_table, table
-from .options import messages, parse, print_json, results
+from ...benchmark.contestants import AGAINST, Against
+from ...core.errors import UserError
+from ...reports.tables import percent, print_table, table
+from ..command import Command
+from ..options import messages, print_json, results
+
+_ABOUT = "Measure networks in every engine present, in one interleaved run beside their peers and the machine's limits."
 
 
 @dataclass
@@ -52,16 +55,14 @@ class BenchmarkOptions:
     """One object with hardware, versions and threads on standard output, then one a row."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: BenchmarkOptions) -> int:
     """Carries out the command."""
-    summary = "Measure networks in every engine present, in one interleaved run beside their peers and the machine's limits."
-    options = parse(BenchmarkOptions, arguments, "benchmark", summary)
     _check(options)
     import torch
 
-    from ..benchmark.rounds import Request
-    from ..benchmark.run import benchmark
-    from ..training.session import choose_device
+    from ...benchmark.rounds import Request
+    from ...benchmark.run import benchmark
+    from ...training.session import choose_device
 
     console = messages()
     device = choose_device(options.device)
@@ -117,11 +118,11 @@ def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
     """The network, and whether its weights are fresh."""
     import torch
 
-    from .. import create_model
-    from ..benchmark.contestants import peer_names
-    from ..benchmark.files import Subject
-    from ..weights.model_file import load_model
-    from .models_on_disk import model_path
+    from ... import create_model
+    from ...benchmark.contestants import peer_names
+    from ...benchmark.files import Subject
+    from ...weights.model_file import load_model
+    from ..models_on_disk import model_path
 
     path = Path(name)
     if path.exists():
@@ -185,3 +186,6 @@ def _show(name: str, rows: tuple[dict[str, Any], ...], *, as_json: bool) -> None
             soft_wrap=True,
             markup=False,
         )
+
+
+COMMAND = Command("benchmark", BenchmarkOptions, _ABOUT, run)

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..core.errors import UserError
-from ..data.datasets.catalogue import DATASETS
-from ..data.doctor.findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
-from ..reports.tables import duration, print_table, table
-from .options import messages, parse, print_json, results
+from ...core.errors import UserError
+from ...data.datasets.catalogue import DATASETS
+from ...data.doctor.findings import KINDS, Checkup, Finding, in_order, shown, write_exclusions
+from ...reports.tables import duration, print_table, table
+from ..command import Command
+from ..options import messages, print_json, results
 
 if TYPE_CHECKING:
-    from ..data.datasets.catalogue import ImageArrays
-    from ..data.datasets.folders import OwnPictures
-    from ..data.doctor.check import Progress as Told
-    from ..data.image_source import PictureSource
+    from ...data.datasets.catalogue import ImageArrays
+    from ...data.datasets.folders import OwnPictures
+    from ...data.doctor.check import Progress as Told
+    from ...data.image_source import PictureSource
 
 _DESCRIPTION = """\
 Check a data set: files that are empty, damaged, no pictures or far too large; pictures that are on both sides of the split, or twice, or
@@ -67,9 +68,8 @@ class CheckOptions:
     """One object a finding and a summary at the end on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: CheckOptions) -> int:
     """Carries out the command."""
-    options = parse(CheckOptions, arguments, "data check", _DESCRIPTION)
     if options.workers is not None and options.workers < 0:
         raise UserError(f"--workers {options.workers} is negative; 0 stands for none")
     if options.seconds <= 0:
@@ -82,8 +82,8 @@ def run(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_exclusions(exclusions, checkup.exclusions)
     if options.page:
-        from ..data.doctor.check import thumbnails
-        from ..reports.doctor_page import pictured, write_page
+        from ...data.doctor.check import thumbnails
+        from ...reports.doctor_page import pictured, write_page
 
         places = pictured(checkup)
         write_page(
@@ -102,8 +102,8 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
     """The check, what was checked, and whether in processes of their own."""
     from dataclasses import replace
 
-    from ..data.datasets.catalogue import SPLITS, load
-    from ..data.doctor.check import check_arrays, check_pictures, folder_findings
+    from ...data.datasets.catalogue import SPLITS, load
+    from ...data.doctor.check import check_arrays, check_pictures, folder_findings
 
     if options.data in DATASETS:
         info = DATASETS[options.data]
@@ -114,7 +114,7 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
             return check_arrays(arrays, name=info.name, published=published, near_duplicates=near, progress=told), [*arrays], False
     annotated = _annotated_folder(options)
     if annotated is not None:
-        from ..data.doctor.annotations import check_annotated
+        from ...data.doctor.annotations import check_annotated
 
         with shown_progress(annotated.name) as told:
             found, pictures = check_annotated(
@@ -134,7 +134,7 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
 
 def _annotated_folder(options: CheckOptions) -> Path | None:
     """The folder of a data set with boxes; None where the data is something else."""
-    from ..data.annotated.opening import ANNOTATED, folder_of, layout
+    from ...data.annotated.opening import ANNOTATED, folder_of, layout
 
     if options.data in ANNOTATED:
         return folder_of(options.data, options.data_folder)
@@ -144,15 +144,15 @@ def _annotated_folder(options: CheckOptions) -> Path | None:
 
 def _find(data: str) -> OwnPictures:
     """The pictures in a folder or of a CSV; classes that only some splits have are a finding, and no error as for training."""
-    from ..data.datasets.csv_list import find_csv
-    from ..data.datasets.folders import find_folder
+    from ...data.datasets.csv_list import find_csv
+    from ...data.datasets.folders import find_folder
 
     path = Path(data).expanduser()
     if path.is_dir():
         return find_folder(path, lenient=True)
     if path.is_file():
         return find_csv(path)
-    from ..data.annotated.opening import ANNOTATED
+    from ...data.annotated.opening import ANNOTATED
 
     names = ", ".join((*DATASETS, *ANNOTATED))
     raise UserError(f"there is no folder, no CSV and no data set {data!r}; data sets with a name are {names}")
@@ -219,3 +219,6 @@ def _examples(findings: list[Finding]) -> str:
     names = [shown(name) for name in findings[0].names]
     more = len(names) - _EXAMPLES
     return "\n".join([findings[0].detail + ":", *names[:_EXAMPLES]]) + (f"\nand {more:,} more" if more > 0 else "")
+
+
+COMMAND = Command("data check", CheckOptions, _DESCRIPTION, run)

@@ -8,10 +8,11 @@ from typing import Literal
 
 import tyro
 
-from ..core.errors import UserError
-from ..networks import FAMILIES, get_row, list_models
-from ..reports.tables import giga, print_table, table
-from .options import parse, print_json, results
+from ...core.errors import UserError
+from ...networks import FAMILIES, get_row, list_models
+from ...reports.tables import giga, print_table, table
+from ..command import Command
+from ..options import print_json, results
 
 
 @dataclass
@@ -27,14 +28,13 @@ class ModelsOptions:
     """One object a network (or printed number) on standard output."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: ModelsOptions) -> int:
     """Carries out the command."""
-    options = parse(ModelsOptions, arguments, "models", "List the networks: parameters, multiply-adds at the native size, paper.")
     if options.against is not None:
         return _against_papers(options)
     if "/" in options.pattern:
         return _foreign(options)
-    from ..inspection.zoo_costs import zoo_cost
+    from ...inspection.zoo_costs import zoo_cost
 
     names = list_models(options.pattern)
     if not names and any(letter in options.pattern for letter in "*?["):
@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
 
 def _against_papers(options: ModelsOptions) -> int:
     """Rows of what the papers print about the networks whose names match."""
-    from ..inspection.published_costs import QUANTITIES, published_costs
+    from ...inspection.published_costs import QUANTITIES, published_costs
 
     rows = []
     for cost in published_costs():
@@ -89,7 +89,7 @@ def _foreign(options: ModelsOptions) -> int:
     """Rows of other packages' networks, counted now."""
     from importlib.metadata import version
 
-    from ..weights.foreign_network import foreign_parts, list_foreign
+    from ...weights.foreign_network import foreign_parts, list_foreign
 
     names = list_foreign(options.pattern)
     if not names and any(letter in options.pattern for letter in "*?["):
@@ -106,3 +106,6 @@ def _foreign(options: ModelsOptions) -> int:
     if not options.json:
         print_table(results(), table("", ("network", "parameters", "multiply-adds", "input", "package"), rows))
     return 0
+
+
+COMMAND = Command("models", ModelsOptions, "List the networks: parameters, multiply-adds at the native size, paper.", run)

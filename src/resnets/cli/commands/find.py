@@ -2,82 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..classification.recipe import Recipe
-from ..core.errors import UserError
-from ..reports import plots
-from ..reports.tables import print_table, table
-from .options import messages, print_json, results
-from .run_command import take
-from .train import TRAIN
+from ...classification.recipe import Recipe
+from ...classification.task import CLASSIFICATION
+from ...reports import plots
+from ...reports.tables import print_table, table
+from ..command import Group
+from ..options import Options, messages, print_json, results
+from ..recipe_command import RecipeCommand, RecipeOptions
 
 if TYPE_CHECKING:
-    from ..classification.batch_finder import BatchSearch, Trial
-    from ..classification.learning_rate_finder import RangeTest
-    from ..classification.session import ClassificationSession
+    from ...classification.batch_finder import BatchSearch, Trial
+    from ...classification.learning_rate_finder import RangeTest
+    from ...classification.session import ClassificationSession
 
-_HELP = """\
-Find a value of a recipe by trying, without changing anything but the one or two files that are named.
+_RATE = """\
+Find a learning rate: train {example} or your own data while the rate grows, and look where the loss falls. Nothing is kept but a curve.
 
-  resnets find learning-rate RECIPE [OPTIONS]    train while the learning rate grows, and look where the loss falls
-    --low RATE --high RATE --steps N             from 1e-6 to 10 in 100 steps
-    --plot FILE                                  where the curve is drawn; learning-rate.svg
-  resnets find batch-size RECIPE [OPTIONS]       the largest batch that fits in memory, and the fastest
-    --share SHARE                                of the free memory, on a CPU; 0.8
-    --most N                                     pictures beyond which no batch is looked for; 8192
-  --json                                         one object on standard output
+  resnets {command} photos                      your own images: {data}
+  resnets {command} {example}              one of {names}"""
+_BATCH = """\
+Find a batch size: the largest that fits in memory, and the fastest, for a recipe or your own data on this machine.
 
-RECIPE and OPTIONS are those of resnets train (resnets train --help).
-"""
+  resnets {command} photos                      your own images: {data}
+  resnets {command} {example}              one of {names}"""
 
 
-def run(arguments: list[str]) -> int:
-    """Carries out the command."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_HELP, end="")
+@dataclass
+class RateOptions(RecipeOptions):
+    """Options of `resnets find learning-rate`."""
+
+    low: float = 1e-6
+    """The first rate."""
+    high: float = 10.0
+    """The last one."""
+    steps: int = 100
+    """Steps between them."""
+    plot: Path = Path("learning-rate.svg")
+    """Where the curve is drawn (.svg, .png, .pdf)."""
+
+
+@dataclass
+class BatchOptions(RecipeOptions):
+    """Options of `resnets find batch-size`."""
+
+    share: float = 0.8
+    """Of the free memory, on a CPU."""
+    most: int = 8192
+    """Images beyond which no batch is looked for."""
+
+
+@dataclass(frozen=True)
+class FindCommand(RecipeCommand[Options]):
+    """Tries a value of a classifier's recipe."""
+
+    try_it: Callable[[Recipe, Options], None] = lambda recipe, options: None
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Carries out the command."""
+        words, task = self.scanned(arguments)
+        recipe, options, _ = self.begin(words, task)
+        assert isinstance(recipe, Recipe)
+        self.try_it(recipe, options)
         return 0
-    kinds = {"learning-rate": _learning_rate, "batch-size": _batch_size}
-    if arguments[0] not in kinds:
-        raise UserError(f"resnets find looks for {' or '.join(kinds)}, not {arguments[0]!r}")
-    if "-h" in arguments or "--help" in arguments:
-        print(_HELP, end="")
-        return 0
-    as_json = "--json" in arguments
-    kinds[arguments[0]]([argument for argument in arguments[1:] if argument != "--json"], as_json)
-    return 0
-
-
-def _number(option: str, arguments: list[str], default: float, *, whole: bool = False) -> tuple[Any, list[str]]:
-    text, rest = take(option, arguments)
-    if text is None:
-        return default, rest
-    try:
-        return (int(text) if whole else float(text)), rest
-    except ValueError:
-        raise UserError(f"{option} takes a {'whole ' if whole else ''}number, not {text!r}") from None
 
 
 def _session(recipe: Recipe) -> ClassificationSession:
-    from ..core.environment import keep_large_buffers
-    from ..training.session import open_session
+    from ...core.environment import keep_large_buffers
+    from ...training.session import open_session
 
     keep_large_buffers()
     console = messages()
-    session: ClassificationSession = open_session(recipe, lambda message: console.print(message, soft_wrap=True, markup=False))
+    session: ClassificationSession = open_session(
+        CLASSIFICATION, recipe, lambda message: console.print(message, soft_wrap=True, markup=False)
+    )
     return session
 
 
-def _learning_rate(arguments: list[str], as_json: bool) -> None:
-    low, arguments = _number("--low", arguments, 1e-6)
-    high, arguments = _number("--high", arguments, 10.0)
-    steps, arguments = _number("--steps", arguments, 100, whole=True)
-    file, arguments = take("--plot", arguments)
-    plot = Path(file or "learning-rate.svg")
+def _learning_rate(recipe: Recipe, options: RateOptions) -> None:
+    low, high, steps, plot, as_json = options.low, options.high, options.steps, options.plot, options.json
     plots.picture_format(plot)
-    recipe = TRAIN.parse(arguments, "find learning-rate", _HELP)
-    from ..classification.learning_rate_finder import range_test
+    from ...classification.learning_rate_finder import range_test
 
     console = messages()
 
@@ -118,11 +127,9 @@ def _rule(found: RangeTest) -> str:
     return f"the lesser of where {where} and a tenth of {found.divergence:.2g}, where it diverges"
 
 
-def _batch_size(arguments: list[str], as_json: bool) -> None:
-    share, arguments = _number("--share", arguments, 0.8)
-    most, arguments = _number("--most", arguments, 8192, whole=True)
-    recipe = TRAIN.parse(arguments, "find batch-size", _HELP)
-    from ..classification.batch_finder import find_batch_size
+def _batch_size(recipe: Recipe, options: BatchOptions) -> None:
+    share, most, as_json = options.share, options.most, options.json
+    from ...classification.batch_finder import find_batch_size
 
     console = messages()
 
@@ -172,3 +179,19 @@ def _why(found: BatchSearch, share: float) -> str:
 
 def _mebibytes(count: int) -> str:
     return f"{count / 2**20:,.0f} MiB"
+
+
+COMMAND = Group(
+    "find",
+    "Find a value of a recipe by trying, without changing anything.",
+    {
+        "learning-rate": (
+            "the rate at which a classifier's loss falls fastest",
+            FindCommand("find learning-rate", RateOptions, _RATE, CLASSIFICATION, _learning_rate),
+        ),
+        "batch-size": (
+            "the largest batch that fits, and the fastest",
+            FindCommand("find batch-size", BatchOptions, _BATCH, CLASSIFICATION, _batch_size),
+        ),
+    },
+)

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..core.errors import UserError
-from ..deployment.graph.names import ENDINGS, is_exported
-from ..reports.tables import percent, print_table, table
+from ...core.errors import UserError
+from ...deployment.graph.names import ENDINGS, is_exported
+from ...reports.tables import percent, print_table, table
+from ..command import Command
+from ..options import messages, print_json, results
 from .export import default_output
-from .options import messages, parse, print_json, results
 
 _SHOWN = 10
 """How many of the ranked layers the table shows."""
@@ -51,19 +52,18 @@ class QuantizeOptions:
     """One object on standard output: the report without its environment."""
 
 
-def run(arguments: list[str]) -> int:
+def run(options: QuantizeOptions) -> int:
     """Carries out the command."""
-    options = parse(QuantizeOptions, arguments, "quantize", "Write a trained network as int8, within a budget of accuracy.")
     if is_exported(options.model):
         raise UserError(f"{options.model} is an exported file already; quantize the model file or the run that it was made from")
-    from ..core.claims import hold_file
-    from ..core.environment import keep_large_buffers
-    from ..core.files import clear_leftovers
+    from ...core.claims import hold_file
+    from ...core.environment import keep_large_buffers
+    from ...core.files import clear_leftovers
 
     keep_large_buffers()
-    from ..deployment.engines.models import open_network
-    from ..deployment.quantization.budget import check_request, quantize_model
-    from ..deployment.quantization.data import open_quantization_data
+    from ...deployment.engines.models import open_network
+    from ...deployment.quantization.budget import check_request, quantize_model
+    from ...deployment.quantization.data import open_quantization_data
 
     def report(words: str) -> None:
         messages().print(words, soft_wrap=True, markup=False)
@@ -137,3 +137,6 @@ def _print(record: dict[str, Any]) -> None:
         soft_wrap=True,
         markup=False,
     )
+
+
+COMMAND = Command("quantize", QuantizeOptions, "Write a trained network as int8, within a budget of accuracy.", run)

@@ -1,0 +1,1 @@
+"""The commands, a module each; every one has a `COMMAND`, see `cli.command`."""
