@@ -150,7 +150,7 @@ def work(cell: Cell, recipe: RunRecipe | None, directory: Path) -> None:
 
     torch.set_num_threads(1)
     if recipe is None:
-        resume(directory, kind=KINDS[cell.task])
+        resume(directory)
     else:
         train(recipe.updated(output=directory))
 

@@ -92,6 +92,7 @@ def _work(recipe: RunRecipe, environment: dict[str, str], folder: Path, interrup
     os.environ.update(environment)
     import signal
 
+    from resnets.tasks import resume, train
     from resnets.training import run
     from resnets.training.loop import Interrupted
 
@@ -126,9 +127,9 @@ def _work(recipe: RunRecipe, environment: dict[str, str], folder: Path, interrup
     try:
         if goes_on:
             assert recipe.output is not None
-            run.resume(recipe.output, [seen["events"].append], kind=type(recipe))
+            resume(recipe.output, [seen["events"].append])
         else:
-            run.train(recipe, [seen["events"].append])
+            train(recipe, [seen["events"].append])
     except Interrupted:
         seen["interrupted"] = True
     torch.save(seen, folder / f"{rank}.pt")

@@ -248,3 +248,78 @@ def test_a_graph_without_some_of_its_tensors_is_refused(tmp_path: Path) -> None:
     path.write_bytes(written(change(members, "model_weights_config.json", without_first)))
     with pytest.raises(ValueError, match="is missing"):
         open_engine(path)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino")
+    return export_model(trained_network(), tmp_path_factory.mktemp("pair") / "net.xml", format="openvino").path
+
+
+_LAUGHS = "".join(f'<!ENTITY {"abcdefghi"[i]} "{("&" + "zabcdefgh"[i] + ";") * 10}">' for i in range(9))
+XML: dict[str, tuple[Callable[[str], str], str]] = {
+    "entities in entities": (
+        lambda text: text.replace("<net ", f'<!DOCTYPE l [<!ENTITY z "ha">{_LAUGHS}]><net ', 1).replace("Model0", "&i;"),
+        "declares a document type",
+    ),
+    "a file as an entity": (
+        lambda text: text.replace("<net ", '<!doctype l [<!ENTITY e SYSTEM "file:///etc/passwd">]><net ', 1),
+        "declares a document type",
+    ),
+    "weights beyond the file": (lambda text: text.replace('offset="0" size', 'offset="99999999999" size', 1), "damaged"),
+    "weights before the file": (lambda text: text.replace('offset="0" size', 'offset="-1728" size', 1), "damaged"),
+    "weights of any size": (lambda text: text.replace('offset="0" size="', 'offset="0" size="9999999', 1), "damaged"),
+    "a huge constant": (lambda text: text.replace('shape="16, 3, 3, 3"', 'shape="99999999, 99999999, 3, 3"', 1), "damaged"),
+    "an unknown set of operations": (lambda text: text.replace('version="opset1"', 'version="evil"', 1), "damaged"),
+    "an operation that ours do not have": (
+        lambda text: text.replace('type="ReLU"', 'type="Erf"'),
+        "the operation 'Erf', which no network",
+    ),
+    "a hundred thousand levels": (lambda text: text.replace("<layers>", "<a>" * 100_000 + "<layers>", 1), "damaged"),
+    "no description": (lambda text: text.replace("<resnets>", "<others>").replace("</resnets>", "</others>"), "was not written by"),
+    "a huge spec": (lambda text: text.replace("&quot;blocks&quot;:[1,1,1]", "&quot;blocks&quot;:[1000000000]"), "RESNETS_LIMITS"),
+}
+
+
+@pytest.mark.parametrize("name", XML)
+def test_an_openvino_graph_of_a_stranger_is_refused(pair: Path, tmp_path: Path, name: str) -> None:
+    edit, reason = XML[name]
+    text = pair.read_text()
+    changed = edit(text)
+    assert changed != text
+    (tmp_path / "net.xml").write_text(changed)
+    (tmp_path / "net.bin").write_bytes(pair.with_suffix(".bin").read_bytes())
+    with pytest.raises(ValueError, match=reason):
+        open_engine(tmp_path / "net.xml", threads=1)
+
+
+@pytest.mark.parametrize("weights", [b"", b"\0" * 10, None])
+def test_weights_that_are_cut_short_or_missing_are_refused(pair: Path, tmp_path: Path, weights: bytes | None) -> None:
+    (tmp_path / "net.xml").write_text(pair.read_text())
+    if weights is not None:
+        (tmp_path / "net.bin").write_bytes(weights)
+    with pytest.raises((ValueError, OSError), match=r"net\.(xml|bin)"):
+        open_engine(tmp_path / "net.xml", threads=1)
+
+
+def test_a_sound_pair_still_gives_its_logits(pair: Path) -> None:
+    found = open_engine(pair, threads=1).outputs(INPUTS)[0]
+    torch.testing.assert_close(found, trained_network()(INPUTS), rtol=1e-4, atol=1e-4)
+
+
+def test_trust_from_python_runs_the_graph(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    load = torch.export.load
+    monkeypatch.setattr(torch.export, "load", lambda *arguments, **named: ran.append(1) or load(*arguments, **named))
+    data = open_engine(archive).outputs(INPUTS)[0]
+    assert not ran
+    graph = open_engine(archive, trust=True).outputs(INPUTS)[0]
+    assert ran
+    torch.testing.assert_close(data, graph, rtol=1e-5, atol=1e-5)
+
+
+def test_a_graph_of_somebody_else_is_named_with_a_command_that_works(tmp_path: Path) -> None:
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, tmp_path / "other.pt2")
+    with pytest.raises(ValueError, match=r"resnets convert weights\.pt --to resnets -o model\.safetensors"):
+        open_engine(tmp_path / "other.pt2")

@@ -99,3 +99,49 @@ def test_trust_ends_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TRUST, raising=False)
     main(["predict", "no-such.pt2", "x.png", "--trust"])
     assert TRUST not in os.environ
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: NetworkSpec(blocks=(3, 4, 6, 3), input_size=8_192, stem="cifar", dims=3),
+        lambda: NetworkSpec(blocks=(2_000,), width=512, stem="cifar", input_size=8_192),
+        lambda: get_detector_spec(
+            "resnet50-c4", network="resnet50:stem_stride=1,strides=[1,1,1,1],widening_factor=16", max_size=8_192
+        ),
+        lambda: get_segmenter_spec(
+            "fcn-resnet50", network="resnet50:stem_stride=1,strides=[1,1,1,1],widening_factor=16", size=8_192
+        ),
+    ],
+)
+def test_feature_maps_that_would_fill_the_memory_are_refused(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="the feature maps of an image of 8192 pixels a side have at least about this many values"):
+        build()
+    monkeypatch.setenv("RESNETS_LIMITS", "100000")
+    build()
+
+
+def test_the_bound_of_feature_maps_counts_what_the_network_makes() -> None:
+    """conv1 and one map a unit, by hand, against what the layers really give."""
+    spec = get_spec("cifar-resnet8", input_size=32)
+    sizes: list[int] = []
+    from resnets.networks import build
+
+    network = build(spec)
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output: sizes.append(output[0].numel()))
+        for module in (network.conv1, *network.conv2_x, *network.conv3_x, *network.conv4_x)
+    ]
+    network(torch.zeros(1, 3, 32, 32))
+    assert len(hooks) == 4
+    assert sum(sizes) == 16 * 32**2 + 16 * 32**2 + 32 * 16**2 + 64 * 8**2
+    from resnets.core import limits
+
+    counted = []
+    original = limits.check_limit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "resnets.networks.spec.check_limit", lambda what, value, limit: counted.append(value) or original(what, value, limit)
+        )
+        spec.check_activations(32)
+    assert counted == [sum(sizes)]

@@ -341,7 +341,12 @@ really, killed = output_parts.write_rows, []
 
 def write_rows(path, table):
     really(path, table)
-    workers = [p for p in psutil.Process().children(recursive=True) if "_Worker" in " ".join(p.cmdline())]
+    workers = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            workers += [process] if "_Worker" in " ".join(process.cmdline()) else []
+        except psutil.Error:  # it has ended, or is not waited for yet
+            continue
     if workers and not killed:
         killed.append(workers[0].pid)
         os.kill(workers[0].pid, signal.SIGKILL)

@@ -111,6 +111,7 @@ def _stop_behind_parsing(patch: pytest.MonkeyPatch) -> None:
     """Lets every command end where its options are parsed and checked, whatever module it lives in."""
     import resnets.training.run
     from resnets.cli import options, resume
+    from resnets.cli.recipe_command import RecipeCommand
 
     def stopping(function: Callable[..., Any]) -> Callable[..., Any]:
         def understood(*arguments: Any, **named: Any) -> Any:
@@ -119,12 +120,13 @@ def _stop_behind_parsing(patch: pytest.MonkeyPatch) -> None:
 
         return understood
 
-    originals = {"parse": options.parse, "given_fields": options.given_fields}
+    originals = {"parse": options.parse}
     # All are imported before any is patched: one imported later would keep what it took from a patched one.
-    for module in [import_module(found.name) for found in pkgutil.iter_modules(cli.__path__, f"{cli.__name__}.")]:
+    for module in [import_module(found.name) for found in pkgutil.walk_packages(cli.__path__, f"{cli.__name__}.")]:
         for name, function in originals.items():
             if getattr(module, name, None) is function:
                 patch.setattr(module, name, stopping(function))
+    patch.setattr(RecipeCommand, "begin", stopping(RecipeCommand.begin))
     nothing = stopping(lambda *_, **__: None)
     for name in ("_prove", "_replay"):
         patch.setattr(resume, name, nothing)

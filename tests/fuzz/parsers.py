@@ -299,8 +299,15 @@ def _exported(format: str) -> tuple[bytes, ...]:
 
     network = resnets.create_model("cifar-resnet8:width=2,stem_width=2", num_classes=2).eval()
     with tempfile.TemporaryDirectory() as folder:
-        ending = {"torch-export": ".pt2", "onnx": ".onnx"}[format]
-        return (export_model(network, Path(folder) / f"net{ending}", format=format).path.read_bytes(),)  # type: ignore[arg-type]
+        ending = {"torch-export": ".pt2", "onnx": ".onnx", "openvino": ".xml"}[format]
+        path = export_model(network, Path(folder) / f"net{ending}", format=format).path  # type: ignore[arg-type]
+        return tuple(each.read_bytes() for each in (path, path.with_suffix(".bin")) if each.exists())
+
+
+def parse_graph(path: Path) -> Any:
+    """OpenVINO's graph, with sound weights beside it; its threads need address space, which is measured and not used."""
+    path.with_suffix(".bin").write_bytes(_exported("openvino")[1])
+    return parse_exported(path)
 
 
 def parse_exported(path: Path) -> Any:
@@ -320,13 +327,13 @@ def arguments() -> list[bytes]:
 
 def parse_arguments(path: Path) -> Any:
     from resnets.classification.recipe import Recipe
-    from resnets.cli.options import given_fields
+    from resnets.cli.commands.train import COMMAND
 
     words = path.read_bytes().decode("utf-8", "surrogateescape").split()[2:]
     try:
-        return Recipe().updated(
-            **{name.replace(".", "__"): value for name, value in given_fields(Recipe(), words, "train", "").items()}
-        )
+        sorted_words, _ = COMMAND.scanned(words)
+        _, values = COMMAND.values(Recipe(), sorted_words)
+        return Recipe().updated(**{name.replace(".", "__"): value for name, value in values.items()})
     except SystemExit as ended:  # tyro has said what is wrong
         return ended.code
 
@@ -348,5 +355,6 @@ PARSERS = (
     Parser("parquet", parse_shard, parquets, ".parquet"),
     Parser("pt2", parse_exported, lambda: list(_exported("torch-export")), ".pt2"),
     Parser("onnx", parse_exported, lambda: list(_exported("onnx")), ".onnx"),
+    Parser("openvino", parse_graph, lambda: [_exported("openvino")[0]], ".xml"),
     Parser("arguments", parse_arguments, arguments, ".txt"),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resnets.classification.data_defaults import DataDescription, Machine, recipe_for
-from resnets.cli.options import given_fields
+from resnets.cli.commands.train import COMMAND as TRAIN
 from resnets.detection import recipe_for_data as of_detectors
 from resnets.segmentation import recipe_for_data as of_segmenters
 from resnets.training.base_recipe import RunRecipe
@@ -106,6 +106,7 @@ def test_only_what_was_typed_is_given() -> None:
     from resnets.classification.recipe import Recipe
 
     typed = ["--epochs", "10", "--evaluation.no-flips", "--optimizer.learning-rate=0.1", "--no_drop_last"]
-    assert given_fields(Recipe(), typed, "train", "") == {
+    words, _ = TRAIN.scanned(typed)
+    assert TRAIN.values(Recipe(), words)[1] == {
         "epochs": 10, "evaluation.flips": False, "optimizer.learning_rate": 0.1, "drop_last": False,
     }  # fmt: skip

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from resnets.data.annotated.opening import open_annotated
 from resnets.data.image_source import PictureFiles
 from resnets.data.loaders.inventories import inventory_of
 from resnets.data.sources import inventory
-from resnets.data.sources.inventory import Listed, compare, read_inventory, take_inventory, write_inventory
+from resnets.data.sources.inventory import Inventory, Listed, compare, read_inventory, take_inventory, write_inventory
 from resnets.tasks import resume, train
 from resnets.training import origin
 from resnets.training.run import RunDirectory
@@ -253,3 +254,32 @@ def test_a_proof_says_so_too(place: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["train", "--resume", str(place / "run"), "--prove", "1"]) == 0
     assert "bits may differ: 2 processes then, 1 now" in capsys.readouterr().err
     assert path.read_text() == before, "a proof leaves the run as it is"
+
+
+def test_a_data_set_on_the_hub_is_known_by_the_commit_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    import huggingface_hub
+
+    from resnets.data.datasets.shards import find_shards
+
+    monkeypatch.delenv("RESNETS_OFFLINE", raising=False)
+    monkeypatch.setattr("resnets.data.datasets.shards.offline_reason", lambda _: None)
+    asked: list[str] = []
+
+    def at(commit: str) -> Inventory:
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda self, name: SimpleNamespace(sha=commit))
+
+        def load(name: str, configuration: str | None, *, streaming: bool, revision: str) -> dict[str, Any]:
+            asked.append(revision)
+            image = datasets.Image(decode=False)
+            features = datasets.Features({"image": image, "label": datasets.ClassLabel(names=["a", "b"])})
+            stream = datasets.IterableDataset.from_generator(lambda: iter(()), features=features)
+            return {"train": stream, "test": stream}
+
+        monkeypatch.setattr(datasets, "load_dataset", load)
+        return inventory_of(dict(find_shards("hf:owner/name")))
+
+    then, same, now = at("a" * 40), at("a" * 40), at("b" * 40)
+    assert asked == ["a" * 40, "a" * 40, "b" * 40]
+    assert not compare(then, same)
+    assert compare(then, now).changed == ("train/name", "test/name")

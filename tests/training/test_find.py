@@ -165,7 +165,7 @@ def test_the_commands(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().out
     assert "largest         4 pictures, the limit of this search" in said
     for wrong, message in (
-        (["find", "momentum"], "looks for learning-rate or batch-size, not 'momentum'"),
+        (["find", "momentum"], "there is no command `resnets find momentum`; there are learning-rate, batch-size"),
         (["find", "learning-rate", "digits", "--steps", "many"], "--steps takes a whole number, not 'many'"),
         (["find", "learning-rate", "digits", "--plot", "curve.doc"], "end its name in .png, .svg or .pdf"),
     ):

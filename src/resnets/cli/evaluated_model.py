@@ -17,6 +17,7 @@ from ..deployment.engines.models import open_network
 from ..deployment.engines.opening import engine_for, open_engine
 from ..deployment.graph.description import Description
 from ..deployment.graph.names import EngineName, is_exported
+from ..training.published import recipe_behind
 from .models_on_disk import model_path
 
 
@@ -56,7 +57,7 @@ class EvaluatedModel:
             raise UserError(f"{self.path} knows neither its classes nor its preprocessing; export it from a model file")
         self.classes: tuple[str, ...] = known.classes
         self.preprocessing: Preprocessing = known.preprocessing
-        self.trained_with = known.provenance.get("recipe", {})
+        self.trained_with = recipe_behind(self.path, known.provenance.get("recipe", {}))
 
     def ready(self, trained: str, count: int) -> tuple[nn.Module, EngineName, str]:
         """The module to evaluate `count` pictures with, its engine and its precision; `trained` is that of training's evaluation."""

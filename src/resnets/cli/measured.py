@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
+from ..training.published import known_place
 from ..training.session import Result
 
 
@@ -35,4 +36,4 @@ def data_of(given: str | None, path: Path, trained_with: Mapping[str, Any]) -> s
     name = given or trained_with.get("data")
     if name is None:
         raise UserError(f"{path} does not say what it was trained on; name the data set with --data")
-    return str(name)
+    return known_place(str(name), path)

@@ -21,6 +21,7 @@ from ..detection.model_kind import DETECTOR
 from ..detection.spec import TestTime
 from ..segmentation.evaluate import evaluate_segmenter
 from ..segmentation.model_kind import SEGMENTER
+from ..training.published import recipe_behind
 from ..training.session import choose_device
 from ..weights.model_file import ModelKind
 from .measured import Measured, data_of
@@ -86,7 +87,7 @@ def _opened(
     device = choose_device(options.device)
     network = kind.load(path, device=device).to(memory_format=torch.channels_last)
     description = kind.describe(path)
-    name = data_of(options.data, path, description.provenance.get("recipe", {}))
+    name = data_of(options.data, path, recipe_behind(path, description.provenance.get("recipe", {})))
     split = options.split or "val"
     images = open_annotated(name, split, options.data_folder, messages().print, masks=masks)
     if images.classes != description.classes:

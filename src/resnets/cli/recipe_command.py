@@ -134,7 +134,7 @@ class RecipeCommand(Generic[Options]):
                 raise UserError(f"{file[0]} was written for `resnets {start.command}`; use that command")
             # A repeated run gets a directory of its own.
             start = read_recipe(Path(file[0])).updated(output=None)
-            options, values = self._values(start, words)
+            options, values = self.values(start, words)
             return start.updated(**_nested(values)), options, f"the recipe {file[0]}"
         if what is None and "data" in words.options and is_path(words.options["data"][0]):
             what = words.options.pop("data")[0]  # people name their folder so, too
@@ -148,13 +148,13 @@ class RecipeCommand(Generic[Options]):
             start = named_recipe(what, task)
         else:
             start = (task or task_of_data(what)[0]).recipe()
-        options, values = self._values(start, words)
+        options, values = self.values(start, words)
         recipe, reasons, why = recipe_for(what, values, task)
         if reasons:
             TrainingProgress(messages()).choices(reasons, why)
         return recipe, options, "" if reasons else why[1]
 
-    def _values(self, start: RunRecipe, words: Words) -> tuple[Options, dict[str, Any]]:
+    def values(self, start: RunRecipe, words: Words) -> tuple[Options, dict[str, Any]]:
         """The command's own options, and the values that were typed for the recipe's fields.
 
         Raises:

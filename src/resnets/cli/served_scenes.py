@@ -21,6 +21,7 @@ from ..reports.pictures import data_address
 from ..segmentation.model_kind import SEGMENTER
 from ..segmentation.predict import segment
 from ..segmentation.spec import BACKGROUND
+from ..training.published import recipe_behind
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -36,7 +37,10 @@ class _ServedScenes(Served):
     def __init__(self, network: Any, path: Path, description: Any, measured: tuple[str, str]) -> None:
         super().__init__()
         self.classes: tuple[str, ...] = network.classes or ()
-        self.trained_with: Mapping[str, Any] = {**description.provenance.get("recipe", {}), "kind": "scenes"}
+        self.trained_with: Mapping[str, Any] = {
+            **recipe_behind(path, description.provenance.get("recipe", {})),
+            "kind": "scenes",
+        }
         self.title = str(description.provenance.get("network") or path.stem)
         key, name = measured
         value = description.metrics.get(key)

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -125,7 +126,6 @@ def takes(kind: Any, metadata: Sequence[Any] = ()) -> Literal["nothing", "one", 
 def options_of(kind: type[Any], prefix: str = "") -> Iterator[Option]:
     """The options of a dataclass, those of nested ones included, in their order."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    documented = _docstrings(kind)
     for each in dataclasses.fields(kind):
         annotation = hints[each.name]
         metadata = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
@@ -135,7 +135,9 @@ def options_of(kind: type[Any], prefix: str = "") -> Iterator[Option]:
         if dataclasses.is_dataclass(inner):
             yield from options_of(inner, f"{typed}.")  # type: ignore[arg-type]
             continue
-        helped = next((m.help for m in metadata if getattr(m, "help", None)), documented.get(each.name, ""))
+        helped = next((m.help for m in metadata if getattr(m, "help", None)), None)
+        if helped is None:
+            helped = _docstrings(kind).get(each.name, "")  # type: ignore[arg-type]  # classes are hashable
         default = each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
         yield Option(
             typed, inner, takes(inner, metadata), tyro.conf.Positional in metadata, helped, default,
@@ -144,6 +146,7 @@ def options_of(kind: type[Any], prefix: str = "") -> Iterator[Option]:
         )  # fmt: skip
 
 
+@cache
 def _docstrings(kind: type[Any]) -> dict[str, str]:
     """The docstrings behind a dataclass's fields, by name; of a class that was made from others nothing."""
     import ast

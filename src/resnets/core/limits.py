@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from .errors import UserError
 
 VARIABLE = "RESNETS_LIMITS"
-UNITS, CHANNELS, PARAMETERS, PIXELS_A_SIDE = 4_000, 1_000_000, 20_000_000_000, 8_192
-"""Residual units of a network, channels of a layer, parameters, and pixels along a side of what a network sees."""
+UNITS, CHANNELS, PARAMETERS, PIXELS_A_SIDE, ACTIVATIONS = 4_000, 1_000_000, 20_000_000_000, 8_192, 20_000_000_000
+"""Residual units of a network, channels of a layer, parameters, pixels along a side of what a network sees, and values of all its feature
+maps together for one image."""
 
 
 def check_limit(what: str, value: float, limit: float) -> None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..core.errors import UserError
-from ..core.limits import CHANNELS, PARAMETERS, PIXELS_A_SIDE, UNITS, check_limit
+from ..core.limits import ACTIVATIONS, CHANNELS, PARAMETERS, PIXELS_A_SIDE, UNITS, check_limit
 
 Stem = Literal["imagenet", "cifar", "deep", "inception-v4", "inception-resnet-v1", "inception-resnet-v2"]
 Residual = Literal[
@@ -223,6 +223,26 @@ class NetworkSpec(BaseModel):
         if len(widths) == len(self.blocks):
             square = sum(units * (width * self.widening_factor) ** 2 for units, width in zip(self.blocks, widths, strict=True))
             check_limit("the number of parameters is at least about", square, PARAMETERS)
+            self.check_activations(self.input_size)
+
+    def check_activations(self, side: int) -> None:
+        """Refuses a network whose feature maps of one square image of so many pixels a side would fill the memory.
+
+        Counted is less than there is: the stem's first map and one map a unit.
+
+        Raises:
+            UserError: more values than `core.limits.ACTIVATIONS`.
+        """
+        values = self.stem_width * (side / (self.stem_stride or 1)) ** self.dims
+        size, reduction = side / self.stem_reduction, self.stem_reduction
+        for units, width, stride in zip(self.blocks, self.stage_widths, self.stage_strides, strict=False):
+            reduction *= stride
+            if self.output_stride is None or reduction <= self.output_stride:
+                size /= stride
+            values += units * width * max(size, 1.0) ** self.dims
+        check_limit(
+            f"the feature maps of an image of {side} pixels a side have at least about this many values:", values, ACTIVATIONS
+        )
 
     @property
     def is_inception(self) -> bool:

@@ -68,6 +68,8 @@ class SegmenterSpec(BaseModel):
     def _consistent(self) -> SegmenterSpec:
         check_limits(self, {"head_width": 65_536, "subpixels": 64, "skips": 64, "rates": 4_096, "size": PIXELS_A_SIDE})
         trunk = self.trunk
+        if self.size is not None:
+            trunk.check_activations(self.size)
         if trunk.dims != 2:
             raise UserError(f"network={self.network!r} has dims={trunk.dims}, but pictures are segmented in two dimensions")
         if len(trunk.blocks) < 2 and self.auxiliary:

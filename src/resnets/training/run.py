@@ -36,6 +36,7 @@ from .distributed import World, joined
 from .engine.step import Diverged
 from .loop import Interrupted, Listener, train_loop
 from .origin import check_origin, write_origin
+from .published import published
 from .run_directory import RunDirectory as RunDirectory
 from .session import OpenSession, Result, Session, open_session
 from .task import Task
@@ -181,7 +182,7 @@ def _carry_out(session: OpenSession, run: RunDirectory, position: Position, list
     def write_model(path: Path, metrics: dict[str, Any], network: nn.Module) -> None:
         provenance = {
             "network": session.network_name,
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": published(recipe),
             "environment": describe_environment(),
         }
         measured = {**metrics, "measured_on": session.feed.evaluated_on}

@@ -105,13 +105,14 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
 def _network(name: str) -> tuple[Network, str, Mapping[str, Any]]:
     """The network of a zoo name, or the trained one of a path; which of the two it is; and the recipe that trained it, if one did."""
     from ...networks import build, get_spec
+    from ...training.published import recipe_behind
     from ...weights.model_file import load_model, read_description
     from ..models_on_disk import model_path
 
     path = Path(name)
     if path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1:
         file = model_path(path)
-        return load_model(file), "trained", read_description(file).provenance.get("recipe") or {}
+        return load_model(file), "trained", recipe_behind(file, read_description(file).provenance.get("recipe") or {})
     return build(get_spec(name)), "initialisation", {}
 
 

@@ -64,6 +64,7 @@ def run(options: QuantizeOptions) -> int:
     from ...deployment.engines.models import open_network
     from ...deployment.quantization.budget import check_request, quantize_model
     from ...deployment.quantization.data import open_quantization_data
+    from ...training.published import recipe_behind
 
     def report(words: str) -> None:
         messages().print(words, soft_wrap=True, markup=False)
@@ -76,6 +77,7 @@ def run(options: QuantizeOptions) -> int:
         raise UserError(
             f"{options.model} names no weights: an untrained network has no accuracy to keep; name a run or a model file"
         )
+    file = Path(options.model) / "model.safetensors" if Path(options.model).is_dir() else Path(options.model)
     data = open_quantization_data(
         description,
         options.data,
@@ -86,6 +88,7 @@ def run(options: QuantizeOptions) -> int:
         flips=options.flips,
         batch_size=options.batch_size,
         run=Path(options.model) if Path(options.model).is_dir() else None,
+        recipe=recipe_behind(file, description.provenance.get("recipe", {})),
         report=report,
     )
     with hold_file(output, report):

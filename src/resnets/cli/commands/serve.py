@@ -127,19 +127,21 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
 
 def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Served, Mapping[str, Any]]:
     from ...deployment.serving.served import ServedClassifier
+    from ...training.published import recipe_behind
 
     known = engine.description.provenance
-    return ServedClassifier(engine, network, str(known.get("network") or path.stem)), known.get("recipe", {})
+    return ServedClassifier(engine, network, str(known.get("network") or path.stem)), recipe_behind(path, known.get("recipe", {}))
 
 
 def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Path) -> list[Sample]:
     """Pictures to choose from: of the user's folder, or of what the network was measured on, or none, with the reason."""
     from ...deployment.serving.samples import samples_in, samples_of
+    from ...training.published import ELSEWHERE
 
     if options.samples is not None:
         return samples_in(options.samples.expanduser())
     data, place = trained_with.get("data"), trained_with.get("data_folder")
-    if not data:
+    if not data or str(data).startswith(ELSEWHERE):
         return []
     try:
         where = None if place is None else Path(place)

@@ -66,6 +66,8 @@ class Shards:
     """Its files; none of what lies on the hub."""
     folder: str | None = None
     """Where local shards lie, below which the files that they name must lie too; None for the hub."""
+    revision: str = ""
+    """Of what lies on the hub: the commit that is read, which stands for its content."""
 
     def rows(self, epoch: int | None = None, seed: int = 0) -> Iterator[Row]:
         """The pictures in the order of an epoch, or as they lie in the shards.
@@ -150,10 +152,11 @@ def find_shards(data: str) -> dict[str, Shards]:
     """
     datasets = _library()
     files: dict[str, list[str]] = {}
+    revision = ""
     if data.startswith(HUB_PREFIX):
         owner_name, configuration = _hub_name(data)
         name = owner_name.rpartition("/")[2]
-        loaded, folder = _from_hub(datasets, owner_name, configuration), None
+        (loaded, revision), folder = _from_hub(datasets, owner_name, configuration), None
     else:
         name, files = _files(data)
         kinds = {Path(file).suffix.lower() for paths in files.values() for file in paths}
@@ -166,17 +169,21 @@ def find_shards(data: str) -> dict[str, Shards]:
         known = next((ours for ours, names in SPLIT_FOLDERS.items() if split.lower() in names), None)
         if known is not None and known not in found:
             files_of_split = tuple(files.get(split, ()))
-            found[known] = replace(_shards(datasets, name, known, stream), folder=folder, files=files_of_split)
+            found[known] = replace(_shards(datasets, name, known, stream), folder=folder, files=files_of_split, revision=revision)
     if "train" not in found:
         raise DataError(f"{data} has no training pictures; its splits are {', '.join(loaded)}")
     return found
 
 
-def _from_hub(datasets: Any, name: str, configuration: str) -> Any:
+def _from_hub(datasets: Any, name: str, configuration: str) -> tuple[Any, str]:
+    """The splits as they are now, and the commit that this is, so that a run reads one and the same throughout."""
     if reason := offline_reason(None):
         raise DataError(f"{HUB_PREFIX}{name} lies on the hub, and {reason} forbids the network")
     try:
-        return datasets.load_dataset(name, configuration or None, streaming=True)
+        import huggingface_hub
+
+        revision = str(huggingface_hub.HfApi().dataset_info(name).sha)
+        return datasets.load_dataset(name, configuration or None, streaming=True, revision=revision), revision
     except (
         OSError,
         ValueError,

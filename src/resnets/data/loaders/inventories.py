@@ -34,7 +34,9 @@ def inventory_of(sources: Mapping[str, Any], left_out: Collection[str] = (), kno
     arrays: Inventory = {}
     files: list[Listed] = []
     for part, source in sources.items():
-        if isinstance(source, tuple):
+        if isinstance(source, Shards) and source.revision:
+            arrays[f"{part}/{source.name}"] = Item(0, 0, source.revision[:16], source.split)
+        elif isinstance(source, tuple):
             arrays.update({f"{part}/array {i}": _of_tensor(tensor) for i, tensor in enumerate(source)})
         else:
             files += (entry._replace(name=f"{part}/{entry.name}") for entry in _listed(source) if entry.name not in left_out)

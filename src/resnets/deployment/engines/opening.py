@@ -44,6 +44,7 @@ def open_engine(
     device: str | torch.device = "cpu",
     count: int | None = None,
     exact: bool = False,
+    trust: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> Engine:
     """An engine for a network, in evaluation.
@@ -58,6 +59,8 @@ def open_engine(
         device: where torch runs it ("cpu", "cuda", a device); the other engines run on the CPU.
         count: how many pictures there will be; None for many.
         exact: with the engine torch, results equal to those of training's evaluation to the bit, at its speed.
+        trust: let torch run the graph of a .pt2 file, which is a program, instead of rebuilding the network from its description;
+            as --trust (RESNETS_TRUST=1) does.
         report: is told, in one line, which engine was chosen and why.
 
     Raises:
@@ -68,7 +71,7 @@ def open_engine(
     if engine not in ("auto", *ENGINES):
         raise UserError(f"there is no engine {engine!r}; choose auto or one of {', '.join(ENGINES)}")
     if not isinstance(model, Network) and is_exported(model):
-        return _open_exported(Path(model), engine, precision, threads, report)
+        return _open_exported(Path(model), engine, precision, threads, trust, report)
     if isinstance(model, Network):
         network, description = model, description_of(model)
     else:
@@ -119,7 +122,7 @@ def engine_for(
 
 
 def _open_exported(
-    path: Path, engine: str, precision: str | None, threads: int | None, report: Callable[[str], None] | None
+    path: Path, engine: str, precision: str | None, threads: int | None, trust: bool, report: Callable[[str], None] | None
 ) -> Engine:
     able = EXPORTED[path.suffix.lower()]
     if engine == "auto":
@@ -138,7 +141,7 @@ def _open_exported(
     wanted = precision
     if precision == "auto":
         wanted = "bf16" if found == "openvino" and native_bf16("cpu") else None
-    opened: Engine = form.open_contents(reader.read_contents(path), str(path), precision=wanted, threads=threads)
+    opened: Engine = form.open_contents(reader.read_contents(path), str(path), precision=wanted, threads=threads, own=trust)
     if report is not None:
         report(Choice(found, opened.precision, reason).sentence())
     return opened

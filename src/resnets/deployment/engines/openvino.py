@@ -5,6 +5,8 @@ Legend: N pictures of a batch, C channels, S spatial shape, K classes.
 
 from __future__ import annotations
 
+import math
+import re
 import tempfile
 import warnings
 from collections import OrderedDict
@@ -16,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ...core.errors import UserError
+from ...core.errors import JobError, UserError
+from ...core.limits import ACTIVATIONS, check_limit
 from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import KEYS, Description, from_strings
 from ..graph.exported import OUTPUTS
@@ -28,6 +31,15 @@ PRECISIONS = ("fp32", "fp16")
 """fp16 is that of the stored weights. bf16 is no form of the file: OpenVINO computes in it where it is asked to and the processor can."""
 _HINTS = {"bf16": "bf16"}  # everything else computes in float32, but for what an int8 graph says itself
 _SECTION = "resnets"
+_OPERATIONS = {
+    "Abs", "Add", "AvgPool", "BatchNormInference", "Clamp", "Concat", "Const", "Constant", "Convert", "Convolution", "Divide", "Exp",
+    "FakeQuantize", "Gather", "GroupConvolution", "GroupNormalization", "Log", "MatMul", "Maximum", "MaxPool", "Minimum", "Multiply",
+    "MVN", "Negative", "Pad", "Parameter", "Power", "ReduceMax", "ReduceMean", "ReduceSum", "ReLU", "Relu", "Reshape", "Result",
+    "ShapeOf", "Sigmoid", "Slice", "Softmax", "SoftMax", "Split", "Sqrt", "Squeeze", "StridedSlice", "Subtract", "Swish", "Tanh", "TopK",
+    "Transpose", "Unsqueeze", "VariadicSplit",
+}  # fmt: skip
+"""What our networks consist of. None of them repeats anything, opens a file, or makes much out of little; a padding's size is looked at."""
+_DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _SHAPES = 2
 """Input shapes whose own compiled models are kept: of full batches, and of a last one."""
 
@@ -62,8 +74,11 @@ def model_contents(model: Any, *, halve: bool = False) -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        openvino.save_model(model, path, compress_to_fp16=halve)
-        return read_contents(path)
+        try:
+            openvino.save_model(model, path, compress_to_fp16=halve)
+            return read_contents(path)
+        except RuntimeError as error:  # a stream's error, which does not say which
+            raise JobError(f"could not write the network's temporary files in {folder}: is there room? ({error})") from None
 
 
 def serialized(program: ExportedProgram, description: Description) -> dict[str, bytes]:
@@ -141,6 +156,8 @@ def open_contents(
         if ".onnx" in contents:
             model, section = core.read_model(contents[".onnx"]), "framework"
         else:
+            if _DECLARATION.search(contents[".xml"]):
+                raise UserError(f"{file} declares a document type, in which entities can hide; `resnets export` writes none")
             model, section = core.read_model(contents[".xml"], contents[".bin"]), _SECTION
     except RuntimeError as error:
         lines = [
@@ -148,8 +165,30 @@ def open_contents(
         ]
         why = lines[-1].strip() if lines else "no reason given"
         raise UserError(f"{file} is no file that OpenVINO can run, or it is damaged: {why}") from None
-    strings = {key: model.get_rt_info([section, key]).astype(str) for key in KEYS if model.has_rt_info([section, key])}
+    if not own:
+        check_graph(model, file)
+    try:
+        strings = {key: model.get_rt_info([section, key]).astype(str) for key in KEYS if model.has_rt_info([section, key])}
+    except (UnicodeDecodeError, RuntimeError) as error:
+        raise UserError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None
     return OpenVinoEngine(model, from_strings(strings, file), precision=precision, threads=threads)
+
+
+def check_graph(model: Any, file: str) -> None:
+    """Looks at a stranger's graph before it is compiled, which computes what is constant in it.
+
+    Raises:
+        UserError: it has an operation that networks of ours do not have, or one with a result that fills the memory.
+    """
+    for operation in model.get_ops():
+        kind = operation.get_type_name()
+        if kind not in _OPERATIONS:
+            raise UserError(
+                f"{file} has the operation {kind!r}, which no network of resnets has; it was not written by `resnets export`"
+            )
+        for output in operation.outputs():
+            sides = [side.get_length() for side in output.get_partial_shape() if side.is_static]
+            check_limit(f"{file} has a result of at least this many values:", math.prod(sides), ACTIVATIONS)
 
 
 def read_contents(path: Path) -> dict[str, bytes]:

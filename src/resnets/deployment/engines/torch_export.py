@@ -35,6 +35,11 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 _STRINGS = "resnets.json"
 _WEIGHTS = "data/weights/"
 _CONFIG = f"{_WEIGHTS}model_weights_config.json"
+_ELSEWHERE = (
+    "Its graph is a program, which is not run here. Export it anew: resnets export MODEL --format torch-export; or take the weights out "
+    "of a graph of somebody else where it was made: torch.save(torch.export.load({file!r}).state_dict, 'weights.pt'), and then: "
+    "resnets convert weights.pt --to resnets -o model.safetensors"
+)
 _MOST_TEXT = 64 * 2**20
 _TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 13: torch.bfloat16}
 """By the number that torch's schema gives them (torch._export.serde.schema.ScalarType): what our exports hold."""
@@ -69,7 +74,8 @@ class TorchExportEngine(Engine):
 def open_contents(
     contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None, own: bool = False
 ) -> TorchExportEngine:
-    """The engine for an archive's content; `own` says that this process made it, so that its graph itself may run.
+    """The engine for an archive's content; `own` says that this process made it or that its writer is trusted, so
+    that its graph itself may run.
 
     Raises:
         UserError: the content is damaged, was not written by `resnets export`, or is not in that precision.
@@ -81,7 +87,9 @@ def open_contents(
         if not isinstance(strings, dict):
             raise UserError("its description is no table")
     except (*ZIP_ERRORS, OSError) as error:
-        raise UserError(f"{file} is no archive of `resnets export`, or it is damaged: {_line(error)}") from None
+        raise UserError(
+            f"{file} is no archive of `resnets export`, or it is damaged: {_line(error)}. {_ELSEWHERE.format(file=file)}"
+        ) from None
     description = from_strings(strings, file)
     computes = description.form.precision
     if precision not in (None, computes):
@@ -95,7 +103,8 @@ def open_contents(
         return TorchExportEngine(rebuilt(archive, description), description, threads=threads)
     except (*ZIP_ERRORS, TypeError) as error:
         raise UserError(
-            f"{file} cannot be read as data: {_line(error)}. Its graph is a program; if you trust whoever wrote it, --trust lets torch run it"
+            f"{file} cannot be read as data: {_line(error)}. Its graph is a program; if you trust whoever wrote it, --trust (in "
+            "Python trust=True) lets torch run it"
         ) from None
 
 

@@ -5,9 +5,10 @@ Legend: N pictures, C channels, S spatial shape (H W for pictures).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from ...classification.evaluation_data import EvaluationData, open_evaluation
 from ...core.errors import UserError
 from ...data.loaders.protocol import Loader
+from ...training.published import known_place
 from ..graph.description import Description
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -46,6 +48,7 @@ def open_quantization_data(
     flips: bool | None = None,
     batch_size: int = 250,
     run: Path | None = None,
+    recipe: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> QuantizationData:
     """Calibration pictures from the training part of a data set, and those of its test part to measure accuracy on.
@@ -60,6 +63,7 @@ def open_quantization_data(
         flips: average a picture and its mirror image when accuracy is measured; None for as in training.
         batch_size: pictures a batch.
         run: the network's run directory, which remembers what was held out.
+        recipe: what it was trained with; None for what the description says.
         report: told a line about each thing that a user should know.
 
     Raises:
@@ -71,10 +75,11 @@ def open_quantization_data(
         raise UserError("the network knows neither its classes nor its preprocessing, and so no pictures can be shown to it")
     if calibration < 1 or (limit is not None and limit < 1):
         raise UserError(f"calibration={calibration} and limit={limit} are numbers of pictures; give at least 1")
-    trained_with = description.provenance.get("recipe", {})
+    trained_with = description.provenance.get("recipe", {}) if recipe is None else recipe
     name = data or trained_with.get("data")
     if name is None:
         raise UserError("the network does not say what it was trained on; name the data set with --data")
+    known_place(name, run or Path("the network"))
     cpu = torch.device("cpu")
     taught = EvaluationData(name, folder, "train", min(batch_size, calibration), exclude, limit=calibration)
     loader, taught_words = open_evaluation(taught, classes, preprocessing, cpu, trained_with, run, report)

@@ -1,0 +1,71 @@
+"""A model file may be given to anybody: it tells no folder of the machine that trained, and still finds its data from its run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resnets.classification.recipe import Recipe
+from resnets.cli import main
+from resnets.tasks import train
+from resnets.training.published import known_place, published, recipe_behind
+from resnets.training.run import Run
+from resnets.weights.model_file import read_header
+
+sys.path.append(str(Path(__file__).parent.parent / "data"))
+
+from broken_pictures import digits_folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    place = tmp_path_factory.mktemp("home-of-anna")
+    digits_folder(place / "letters", per_class=6)
+    recipe = Recipe(
+        data=str(place / "letters"), holdout=0.2, network="cifar-resnet8", epochs=1, batch_size=20, image_size=32, report=False,
+        output=place / "run", threads=1, cache_folder=place / "cache", precision="fp32",
+    )  # fmt: skip
+    return train(recipe, ())
+
+
+def test_a_model_file_names_no_folder(run: Run) -> None:
+    header = " ".join(read_header(run.model_path).values())
+    assert "home-of-anna" not in header
+    assert '".../letters"' in header
+    assert "home-of-anna" in (run.directory / "recipe.yaml").read_text()
+
+
+def test_a_run_still_finds_its_data(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run.directory)]) == 0
+    assert "held out of" in capsys.readouterr().out
+    assert main(["evaluate", str(run.model_path), "--json"]) == 0
+
+
+def test_a_file_that_left_its_run_says_what_it_was_trained_on(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lone = Path(shutil.copy(run.model_path, tmp_path / "model.safetensors"))
+    assert main(["evaluate", str(lone)]) == 2
+    assert "was trained on 'letters' and does not tell in which folder; name it with --data" in capsys.readouterr().err
+    assert main(["evaluate", str(lone), "--data", str(run.directory.parent / "letters")]) == 0
+    # Beside the recipe of another run it is not taken for that one's.
+    other = (run.directory / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 7")
+    (tmp_path / "recipe.yaml").write_text(other)
+    assert main(["evaluate", str(lone)]) == 2
+
+
+@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: (folder / "recipe.yaml").write_text("[1, 2]")])
+def test_what_is_no_recipe_changes_nothing(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path)
+    stated = {"data": ".../photos", "epochs": 3}
+    assert recipe_behind(tmp_path / "model.safetensors", stated) == stated
+    with pytest.raises(ValueError, match="was trained on 'photos'"):
+        known_place(".../photos", tmp_path)
+
+
+def test_names_and_relative_paths_stay() -> None:
+    told = published(Recipe(data="fashion-mnist", weights="runs/a/model.safetensors", network="resnet18"))
+    assert (told["data"], told["weights"]) == ("fashion-mnist", "runs/a/model.safetensors")
+    assert published(Recipe(data="~/photos"))["data"] == ".../photos"
