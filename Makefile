@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format fuzz audit lock clean
+.PHONY: train test check format fuzz audit size docs lock clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.installed ## get Fashion-MNIST, train, evaluate, save a model
@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCKED),--require-hashes -r requirements/dev.lock,-e '.[dev]')
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCKED),--require-hashes -r requirements/dev.lock,-e '.[dev,docs]')
 	$(if $(LOCKED),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .)
 	touch $@ $(VENV)/.installed
 
@@ -41,8 +41,14 @@ fuzz: $(VENV)/.installed-dev ## damaged and hostile files for every parser
 audit: $(VENV)/.installed-dev ## known faults of the packages
 	.ci/audit
 
+size: $(VENV)/.installed-dev ## lines per room, and what two tasks have twice
+	$(BIN)/python benchmarks/size.py --check
+
+docs: $(VENV)/.installed-dev ## the documentation site in build/site, strictly and without a network
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict --quiet
+
 lock: ## the exact packages of CI, with hashes
-	uv pip compile pyproject.toml --extra dev --constraint requirements/limits.txt --generate-hashes --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra docs --constraint requirements/limits.txt --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-annotate --no-header --output-file requirements/dev.lock
 
 clean:

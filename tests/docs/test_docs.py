@@ -15,7 +15,7 @@ from doc_pages import Block, fenced_blocks, indented_blocks
 from doc_running import parse, read_block, run_block
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 
 
@@ -41,7 +41,7 @@ def digit_folder(folder: Path, classes: int = 3, pictures: int = 40) -> None:
             PIL.Image.fromarray(pixels).resize((32, 32)).save(folder / name / f"{number}.png")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT / "docs").with_suffix("").as_posix())
 def test_what_the_page_says_to_type_works(page: Path, in_a_folder: Path) -> None:
     torch.manual_seed(0)
     names: dict[str, Any] = {"digit_folder": digit_folder, "page_text": page.read_text("utf-8"), "Path": Path}

@@ -183,7 +183,9 @@ def load(
         name: a key of `DATASETS`.
         split: "train" or "test", as published; for the digits, which were not published in two parts of this kind, a fixed
             stratified split of theirs (see the README beside them).
-        folder, offline, report: as for `sources.locate`.
+        folder: as for `sources.locate`.
+        offline: as for `sources.locate`.
+        report: as for `sources.locate`.
 
     Raises:
         ValueError: there is no such dataset or split.
