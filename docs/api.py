@@ -26,6 +26,7 @@ MODULES = (
     "resnets.classification.recipe",
     "resnets.training.settings",
     "resnets.training.optim.schedules",
+    "resnets.tasks",
     "resnets.training.run",
     "resnets.detection",
     "resnets.segmentation",
