@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSIFICATION",
     "DETECTION",
-    "NAMES",
     "SEGMENTATION",
-    "TASKS",
-    "AnyTask",
     "named_recipe",
     "open_session",
     "prove",
@@ -52,6 +49,7 @@ __all__ = [
     "train",
 ]  # fmt: skip
 AnyTask = Task[Any, Any]
+"""A task, whichever."""
 TASKS: tuple[AnyTask, ...] = (CLASSIFICATION, DETECTION, SEGMENTATION)
 NAMES = tuple(task.name for task in TASKS)
 
