@@ -34,6 +34,9 @@ class Task(ABC, Generic[AnyRecipe, AnySession]):
     trained: ClassVar[str]
     """The field of its recipes that names what is trained: network, detector, segmenter."""
 
+    def __repr__(self) -> str:
+        return f"the task of {self.name}"
+
     @property
     @abstractmethod
     def recipe(self) -> type[AnyRecipe]:
