@@ -50,8 +50,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from resnets.detection import create_detector
 from resnets.detection.detector import Detector
 from resnets.detection.spec import DetectorSpec
-from resnets.detection.torchvision_weights import from_torchvision
-from resnets.weights.layouts import layout_keys
+from resnets.weights.layouts import convert, layout_keys
 
 NUM_CLASSES = 21
 SIZES = ((128.0, 256.0, 512.0),)
@@ -64,7 +63,7 @@ def pyramid(options: argparse.Namespace) -> tuple[Detector, nn.Module]:
     backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d)
     peer = randomized(FasterRCNN(backbone, NUM_CLASSES, min_size=options.min_size, max_size=options.max_size))
     ours = Detector(DetectorSpec(num_classes=NUM_CLASSES, min_size=options.min_size, max_size=options.max_size))
-    ours.load_state_dict(from_torchvision(peer.state_dict(), ours.spec))
+    ours.load_state_dict(convert(peer.state_dict(), spec=ours.spec, source="torchvision"))
     return ours, peer
 
 

@@ -16,8 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision_peers import BLOCKS, network_peer, pictures, pyramid_peer, randomized, targets
 
 from resnets.detection import Detector, DetectorSpec, get_detector_spec
-from resnets.detection.torchvision_weights import from_torchvision
-from resnets.weights.layouts import convert
+from resnets.weights import convert
 
 CLASSES = 5
 SMALL: dict[str, Any] = {"min_size": 64, "max_size": 100}
@@ -79,7 +78,7 @@ def assert_same_losses(ours: Detector, theirs: FasterRCNN, *, gradient_of: tuple
 def test_resnet50_fpn_equals_torchvisions() -> None:
     theirs = pyramid_peer(CLASSES, **SMALL, **THEIRS)
     spec = get_detector_spec("resnet50-fpn", network=NETWORK, num_classes=CLASSES, **SMALL, **OURS)
-    ours = loaded(spec, from_torchvision(theirs.state_dict(), spec))
+    ours = loaded(spec, convert(theirs.state_dict(), spec=spec, source="torchvision"))
     assert_same_detections(ours, theirs)
     trainable = {name for name, value in ours.named_parameters() if value.requires_grad}
     assert len(trainable) == sum(value.requires_grad for value in theirs.parameters())
@@ -91,7 +90,7 @@ def test_training_from_scratch_equals_torchvisions() -> None:
     sizes = {"min_size": (48, 56, 64), "max_size": 100}
     theirs = pyramid_peer(CLASSES, frozen=False, **sizes, **THEIRS)
     spec = get_detector_spec("resnet50-fpn", network=NETWORK, num_classes=CLASSES, norm="batch", frozen_parts=(), **sizes, **OURS)
-    ours = loaded(spec, from_torchvision(theirs.state_dict(), spec))
+    ours = loaded(spec, convert(theirs.state_dict(), spec=spec, source="torchvision"))
     assert_same_losses(ours, theirs, gradient_of=("network.conv1.conv.weight", "backbone.body.conv1.weight"))
 
 
@@ -101,7 +100,7 @@ def test_resnet50_fpn_v2_equals_torchvisions() -> None:
     theirs = FasterRCNN(backbone, CLASSES, rpn_head=RPNHead(256, 3, conv_depth=2), box_head=head, **SMALL, **THEIRS)
     randomized(theirs)
     spec = get_detector_spec("resnet50-fpn-v2", network=NETWORK, num_classes=CLASSES, frozen_parts=(), **SMALL, **OURS)
-    assert_same_detections(loaded(spec, from_torchvision(theirs.state_dict(), spec)), theirs)
+    assert_same_detections(loaded(spec, convert(theirs.state_dict(), spec=spec, source="torchvision")), theirs)
 
 
 class LastStage(nn.Module):
@@ -171,7 +170,7 @@ def test_the_comparison_sees_a_changed_field() -> None:
     """Guards the comparison itself: another value of a field gives other detections."""
     theirs = pyramid_peer(CLASSES, **SMALL, **THEIRS)
     base = get_detector_spec("resnet50-fpn", network=NETWORK, num_classes=CLASSES, **SMALL, **OURS)
-    state = from_torchvision(theirs.state_dict(), base)
+    state = convert(theirs.state_dict(), spec=base, source="torchvision")
     for change in ({"box_nms_iou": 0.3}, {"roi_sampling": 0}, {"anchor_rounding": False}):
         with pytest.raises(AssertionError):
             assert_same_detections(loaded(base.updated(**change), state), theirs)

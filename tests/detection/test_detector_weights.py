@@ -13,10 +13,11 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn, fasterrcnn_res
 from torchvision_peers import BLOCKS, pyramid_peer
 
 from resnets.detection import DetectorSpec, create_detector, get_detector_spec
-from resnets.detection.torchvision_weights import from_torchvision, shapes_of, to_torchvision, torchvision_keys
+from resnets.detection.layouts import shapes_of
 from resnets.detection.weights import detector_layout, read_detector
 from resnets.networks import build, get_spec
 from resnets.weights import WeightsUnavailable
+from resnets.weights.layouts import convert, layout_keys
 
 SMALL: dict[str, Any] = {"network": f"resnet50:blocks={list(BLOCKS)}", "num_classes": 5}
 
@@ -41,7 +42,7 @@ def test_all_names_of_torchvisions_detectors_are_known(name: str, make: Any) -> 
     with torch.device("meta"):
         state = make(weights=None, weights_backbone=None).state_dict()
     spec = get_detector_spec(name, norm="batch")
-    keys, shapes = torchvision_keys(spec), shapes_of(spec)
+    keys, shapes = layout_keys("torchvision", spec), shapes_of(spec)
     assert set(keys.values()) == set(state)
     assert list(keys) == list(shapes)
     assert {theirs: shapes[ours] for ours, theirs in keys.items()} == {k: v.shape for k, v in state.items()}
@@ -49,7 +50,7 @@ def test_all_names_of_torchvisions_detectors_are_known(name: str, make: Any) -> 
 
 def test_there_and_back(theirs: dict[str, Tensor]) -> None:
     spec = get_detector_spec("resnet50-fpn", **SMALL)
-    back = to_torchvision(from_torchvision(theirs, spec), spec)
+    back = convert(convert(theirs, spec=spec, source="torchvision"), spec=spec, source="resnets", target="torchvision")
     assert back.keys() == theirs.keys()
     assert all(back[key] is theirs[key] for key in theirs)
 
@@ -65,13 +66,13 @@ def test_names_of_released_files_are_read(theirs: dict[str, Tensor]) -> None:
     assert "backbone.fpn.inner_blocks.3.weight" in old
     assert "rpn.head.conv.weight" in old
     spec = get_detector_spec("resnet50-fpn", **SMALL)
-    ours, expected = from_torchvision(old, spec), from_torchvision(theirs, spec)
+    ours, expected = convert(old, spec=spec, source="torchvision"), convert(theirs, spec=spec, source="torchvision")
     assert all(torch.equal(ours[key], expected[key]) for key in expected)
 
 
 def refused(state: dict[str, Tensor], spec: DetectorSpec) -> str:
     with pytest.raises(ValueError) as error:
-        from_torchvision(state, spec)
+        convert(state, spec=spec, source="torchvision")
     return str(error.value)
 
 
@@ -82,7 +83,10 @@ def test_missing_left_over_and_other_shapes_are_named(theirs: dict[str, Tensor])
     assert "missing: rpn.head.cls_logits.bias" in message
     assert "left over: roi_heads.mask_head.weight" in message
     message = refused(theirs, spec.updated(num_classes=7))
-    assert "roi_heads.box_predictor.cls_score.weight is (5, 1024) where the spec makes it (7, 1024)" in message
+    assert (
+        "roi_heads.box_predictor.cls_score.weight is (5, 1024) where the spec's box_predictor.scores.weight makes it (7, 1024)"
+        in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_missing_left_over_and_other_shapes_are_named(theirs: dict[str, Tensor])
 )
 def test_what_torchvision_cannot_express_is_refused(name: str, change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match="torchvision") as error:
-        torchvision_keys(get_detector_spec(name, **change))
+        layout_keys("torchvision", get_detector_spec(name, **change))
     assert reason in str(error.value)
 
 
@@ -107,7 +111,7 @@ def test_a_file_of_torchvisions_gives_its_detector(theirs: dict[str, Tensor], th
     assert detector.spec.num_classes == 5
     assert detector.spec.norm == "frozen-batch"
     assert detector.spec.norm_epsilon is None  # only torchvision's released file was made with 0
-    back = to_torchvision(detector.state_dict(), detector.spec)
+    back = convert(detector.state_dict(), spec=detector.spec, source="resnets", target="torchvision")
     assert all(torch.equal(back[key], theirs[key]) for key in theirs)
 
 
@@ -126,7 +130,7 @@ def test_a_file_of_ours(tmp_path: Path) -> None:
     torch.save(saved.state_dict(), tmp_path / "ours.pth")
     read = create_detector(spec, weights=tmp_path / "ours.pth")
     assert all(torch.equal(value, saved.state_dict()[key]) for key, value in read.state_dict().items())
-    with pytest.raises(ValueError, match=r"ours\.pth: this is not the resnets state dict .*missing: network\.conv2_x\.2"):
+    with pytest.raises(ValueError, match=r"ours\.pth: this is not the resnets state dict .*missing: box_head\.conv5_x\.2"):
         create_detector(spec.updated(network="resnet34:width=8,stem_width=8"), weights=tmp_path / "ours.pth")
 
 

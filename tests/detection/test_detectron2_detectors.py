@@ -22,13 +22,11 @@ from resnets.detection.detector import Detector
 from resnets.detection.detectron2_weights import (
     PEERS,
     detect_spec,
-    detectron2_keys,
     detectron2_spec,
-    from_detectron2,
     load_detectron2,
-    to_detectron2,
 )
 from resnets.detection.spec import DetectorSpec
+from resnets.weights.layouts import convert, layout_keys
 
 BLOCKS = (3, 4, 6, 3)
 NUM_CLASSES = 5
@@ -209,7 +207,7 @@ def by_hand(state: dict[str, Tensor], layout: str, image: Tensor) -> tuple[Tenso
 def test_a_checkpoint_gives_what_the_detector_computes_by_hand(layout: str) -> None:
     state, image = state_of(layout), torch.rand(3, 96, 128, generator=torch.Generator().manual_seed(1))
     detector = Detector(small_spec(layout)).eval()
-    detector.load_state_dict(from_detectron2(state, detector.spec))
+    detector.load_state_dict(convert(state, spec=detector.spec, source="detectron2"))
     (found,) = detector([image])
     boxes, classes, scores = by_hand(state, layout, image)
     assert len(scores) > 20
@@ -223,11 +221,11 @@ def test_a_checkpoint_gives_what_the_detector_computes_by_hand(layout: str) -> N
 @pytest.mark.parametrize("layout", ["C4", "FPN"])
 def test_there_and_back_gives_every_tensor_again(layout: str) -> None:
     state, spec = state_of(layout), small_spec(layout)
-    ours = from_detectron2(state, spec)
-    back = to_detectron2(ours, spec)
+    ours = convert(state, spec=spec, source="detectron2")
+    back = convert(ours, spec=spec, source="resnets", target="detectron2")
     assert set(back) == set(state)
     assert all(torch.equal(back[name], value) for name, value in state.items())
-    again = from_detectron2(back, spec)
+    again = convert(back, spec=spec, source="detectron2")
     assert all(torch.equal(again[name], value) for name, value in ours.items())
     # The background's box offsets, which nothing reads, come as zeros.
     assert not ours["box_predictor.deltas.weight"][:4].any()
@@ -235,7 +233,7 @@ def test_there_and_back_gives_every_tensor_again(layout: str) -> None:
 
 @pytest.mark.parametrize("name", list(PEERS))
 def test_every_tensor_of_the_model_zoos_detectors_has_a_name(name: str) -> None:
-    keys = detectron2_keys(PEERS[name])
+    keys = layout_keys("detectron2", PEERS[name])
     assert len(set(keys.values())) == len(keys)
     prefix = "backbone.bottom_up." if "FPN" in name else "backbone."
     assert keys["network.conv4_x.5.residual.norm2.running_var"] == f"{prefix}res4.5.conv2.norm.running_var"
@@ -255,29 +253,34 @@ def test_settings_in_old_checkpoints_are_compared_with_the_spec() -> None:
         "pixel_std": torch.ones(3, 1, 1),
         "proposal_generator.anchor_generator.cell_anchors.0": torch.tensor([(-w / 2, -h / 2, w / 2, h / 2) for w, h in cells]),
     }
-    assert from_detectron2({**state_of("C4"), **settings}, spec).keys() == from_detectron2(state_of("C4"), spec).keys()
+    assert (
+        convert({**state_of("C4"), **settings}, spec=spec, source="detectron2").keys()
+        == convert(state_of("C4"), spec=spec, source="detectron2").keys()
+    )
     with pytest.raises(ValueError, match=r"pixel_std .* the spec needs image_std=\(0\.229"):
-        from_detectron2({**state_of("C4"), "pixel_std": torch.tensor([57.375, 57.120, 58.395])}, spec)
+        convert({**state_of("C4"), "pixel_std": torch.tensor([57.375, 57.120, 58.395])}, spec=spec, source="detectron2")
     with pytest.raises(ValueError, match="are not the anchors of sizes"):
-        from_detectron2({**state_of("C4"), **settings}, spec.updated(anchor_sizes=((16, 32, 128),)))
+        convert({**state_of("C4"), **settings}, spec=spec.updated(anchor_sizes=((16, 32, 128),)), source="detectron2")
 
 
 def test_every_tensor_is_used_or_it_is_an_error() -> None:
     state, spec = state_of("C4"), small_spec("C4")
     with pytest.raises(ValueError, match=r"left over: roi_heads\.mask_head\.deconv\.weight"):
-        from_detectron2({**state, "roi_heads.mask_head.deconv.weight": torch.zeros(1)}, spec)
+        convert({**state, "roi_heads.mask_head.deconv.weight": torch.zeros(1)}, spec=spec, source="detectron2")
     lacking = {name: value for name, value in state.items() if name != "roi_heads.res5.1.conv2.weight"}
     with pytest.raises(ValueError, match=r"missing: roi_heads\.res5\.1\.conv2\.weight"):
-        from_detectron2(lacking, spec)
-    with pytest.raises(ValueError, match=r"cls_score\.weight is \(6, 256\) where the spec makes it \(9, 256\)"):
-        from_detectron2(state, spec.updated(num_classes=9))
+        convert(lacking, spec=spec, source="detectron2")
+    with pytest.raises(
+        ValueError, match=r"cls_score\.weight is \(6, 256\) where the spec's box_predictor\.scores\.weight makes it \(9, 256\)"
+    ):
+        convert(state, spec=spec.updated(num_classes=9), source="detectron2")
     with pytest.raises(ValueError, match="objectness_logits"):
-        from_detectron2(state, spec.updated(anchor_sizes=((16, 32),)))
+        convert(state, spec=spec.updated(anchor_sizes=((16, 32),)), source="detectron2")
 
 
 def test_norms_whose_statistics_were_folded_away_have_mean_0_and_variance_1() -> None:
     state = {name: value for name, value in state_of("C4").items() if not name.endswith(("running_mean", "running_var"))}
-    ours = from_detectron2(state, small_spec("C4"))
+    ours = convert(state, spec=small_spec("C4"), source="detectron2")
     assert not ours["network.conv2_x.0.residual.norm1.running_mean"].any()
     assert (ours["box_head.conv5_x.2.residual.norm3.running_var"] == 1).all()
 
@@ -285,9 +288,9 @@ def test_norms_whose_statistics_were_folded_away_have_mean_0_and_variance_1() ->
 def test_what_detectron2_cannot_have_is_refused() -> None:
     for fields in ({"rpn_objectness": "softmax"}, {"global_context": True}, {"rpn_convolutions": 2}):
         with pytest.raises(ValueError, match=f"detectron2 has no detector with {next(iter(fields))}"):
-            detectron2_keys(small_spec("C4").updated(**fields))
+            layout_keys("detectron2", small_spec("C4").updated(**fields))
     with pytest.raises(ValueError, match="detectron2 has no network with"):
-        detectron2_keys(small_spec("FPN").updated(network="resnet50-d"))
+        layout_keys("detectron2", small_spec("FPN").updated(network="resnet50-d"))
     with pytest.raises(ValueError, match=r"no configuration .*; there are COCO-Detection/faster_rcnn_R_50_C4_1x"):
         detectron2_spec("COCO-Detection/retinanet_R_50_FPN_1x")
     assert detectron2_spec("configs/COCO-Detection/faster_rcnn_R_101_C4_3x.yaml").network == "resnet101-v1"
@@ -297,11 +300,11 @@ def test_what_detectron2_cannot_have_is_refused() -> None:
 def test_the_model_zoos_pickle_is_read_without_being_told_what_it_is(tmp_path: Path, layout: str) -> None:
     expected = PEERS[f"COCO-Detection/faster_rcnn_R_50_{layout}_1x"].updated(num_classes=NUM_CLASSES + 1)
     with torch.device("meta"):
-        state = to_detectron2(Detector(expected).state_dict(), expected)
+        state = convert(Detector(expected).state_dict(), spec=expected, source="resnets", target="detectron2")
     assert detect_spec(state) == expected
     wide = expected.updated(num_classes=81)
     with torch.device("meta"):
-        assert detect_spec(to_detectron2(Detector(wide).state_dict(), wide)) == wide
+        assert detect_spec(convert(Detector(wide).state_dict(), spec=wide, source="resnets", target="detectron2")) == wide
     small, spec = state_of(layout), small_spec(layout)
     content = {"model": {name: value.numpy() for name, value in small.items()}, "__author__": "Detectron2 Model Zoo"}
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(content, 2))

@@ -17,7 +17,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from resnets.segmentation import SegmenterSpec, get_segmenter_spec
 from resnets.segmentation.segmenter import Segmenter
-from resnets.segmentation.weights import convert_segmenter
+from resnets.weights import convert
 
 NAMES = ("fcn-resnet50", "fcn-resnet101", "deeplabv3-resnet50", "deeplabv3-resnet101")
 
@@ -57,7 +57,7 @@ def loaded(spec: SegmenterSpec, state: dict[str, Tensor]) -> Segmenter:
 def assert_parity(spec: SegmenterSpec, theirs: nn.Module, images: Tensor, bound: float) -> None:
     """Both logits agree, and the way back gives the very tensors."""
     state = theirs.state_dict()
-    segmenter = loaded(spec, convert_segmenter(state, spec=spec))
+    segmenter = loaded(spec, convert(state, spec=spec))
     with torch.inference_mode():
         expected, actual = theirs(images), segmenter(images)
         alone = segmenter.logits(images)
@@ -68,7 +68,7 @@ def assert_parity(spec: SegmenterSpec, theirs: nn.Module, images: Tensor, bound:
         assert actual[name].shape == expected[name].shape == (len(images), spec.num_classes, *images.shape[-2:])
         assert float((actual[name] - expected[name]).abs().max()) < bound * max(1.0, scale)
     assert torch.equal(alone, actual["out"])
-    back = convert_segmenter(segmenter.state_dict(), spec=spec, source="resnets", target="torchvision")
+    back = convert(segmenter.state_dict(), spec=spec, source="resnets", target="torchvision")
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state)
 
@@ -118,7 +118,7 @@ def test_training_gives_torchvisions_gradients() -> None:
         theirs = DeepLabV3(maps, DeepLabHead(2048, 4), FCNHead(1024, 4))
     theirs = randomized(theirs, torch.float64)
     spec = get_segmenter_spec("deeplabv3-resnet50", blocks=(1, 1, 1, 1), num_classes=4, head_dropout=0)
-    ours = loaded(spec, {key: value.clone() for key, value in convert_segmenter(theirs.state_dict(), spec=spec).items()})
+    ours = loaded(spec, {key: value.clone() for key, value in convert(theirs.state_dict(), spec=spec).items()})
     for network in (theirs.train(), ours.train()):
         for module in network.modules():
             if isinstance(module, nn.Dropout):
@@ -128,7 +128,7 @@ def test_training_gives_torchvisions_gradients() -> None:
     for network in (theirs, ours):
         outputs = network(images)
         sum(nn.functional.cross_entropy(outputs[name], masks) * weight for name, weight in (("out", 1), ("aux", 0.5))).backward()
-    gradients = convert_segmenter(
+    gradients = convert(
         {**ours.state_dict(), **{name: p.grad for name, p in ours.named_parameters()}},
         spec=spec,
         source="resnets",

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from resnets.segmentation import create_segmenter, get_segmenter_spec
 from resnets.segmentation.segmenter import Segmenter
-from resnets.segmentation.weights import load_pretrained_segmenter, segmenter_keys
+from resnets.segmentation.weights import load_pretrained_segmenter
+from resnets.weights.layouts import layout_keys
 
 SMALL = "fcn-cifar-resnet8:stem_stride=2,strides=[2,2,2],output_stride=16,head_width=6,auxiliary=False,num_classes=3"
 
@@ -111,7 +112,7 @@ def test_wrong_requests_are_refused_with_the_fix(name: str, fields: dict[str, ob
 def test_torchvision_has_no_place_for_them() -> None:
     spec = get_segmenter_spec("fcn-resnet50:skips=2")
     with pytest.raises(ValueError, match="set skips=0 and subpixels=1"):
-        segmenter_keys(spec)
+        layout_keys("torchvision", spec)
 
 
 def test_a_file_of_ours_counts_its_classes_with_subpixels(tmp_path: Path) -> None:

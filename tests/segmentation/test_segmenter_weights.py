@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from resnets.networks import build, get_spec
 from resnets.segmentation import create_segmenter, get_segmenter_spec
-from resnets.segmentation.weights import convert_segmenter, list_segmenter_weights, load_pretrained_segmenter, segmenter_keys
+from resnets.segmentation.weights import list_segmenter_weights, load_pretrained_segmenter
 from resnets.weights import WeightsUnavailable
+from resnets.weights.layouts import convert, layout_keys
 
 SMALL = "fcn-resnet50"
 
@@ -52,7 +53,7 @@ def test_every_key_of_torchvisions_has_its_place(name: str) -> None:
     with torch.device("meta"):
         theirs = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=True).state_dict()
     spec = get_segmenter_spec(name.replace("_", "-"))
-    assert set(segmenter_keys(spec).values()) == set(theirs)
+    assert set(layout_keys("torchvision", spec).values()) == set(theirs)
 
 
 def test_missing_left_over_and_misshapen_tensors_are_named(peer: nn.Module) -> None:
@@ -65,14 +66,14 @@ def test_missing_left_over_and_misshapen_tensors_are_named(peer: nn.Module) -> N
         ),
     ):
         with pytest.raises(ValueError, match=message):
-            convert_segmenter({**state, **change}, spec=SPEC)
+            convert({**state, **change}, spec=SPEC)
     del state["backbone.layer1.0.conv1.weight"], state["aux_classifier.1.num_batches_tracked"]
     with pytest.raises(ValueError, match=r"missing: backbone\.layer1\.0\.conv1\.weight$"):  # the counter may be absent
-        convert_segmenter(state, spec=SPEC)
+        convert(state, spec=SPEC)
     with pytest.raises(ValueError, match="no layout 'timm' of segmenters"):
-        convert_segmenter(state, spec=SPEC, source="timm")
+        convert(state, spec=SPEC, source="timm")
     with pytest.raises(ValueError, match="torchvision has no network with shortcut='A'"):
-        segmenter_keys(get_segmenter_spec("fcn-cifar-resnet20"))
+        layout_keys("torchvision", get_segmenter_spec("fcn-cifar-resnet20"))
 
 
 def test_a_file_of_torchvisions(peer: nn.Module, file: Path, caplog: pytest.LogCaptureFixture) -> None:

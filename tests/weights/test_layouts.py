@@ -10,6 +10,7 @@ import torchvision
 from peers import images, loaded, on_meta, randomized, transformers_network
 from torch import Tensor
 
+from resnets.detection import Detector, get_detector_spec
 from resnets.networks import NetworkSpec, build, get_spec
 from resnets.weights.layouts import LAYOUTS, convert, layout_keys, spec_for
 
@@ -255,3 +256,18 @@ def test_unknown_peers_name_the_nearest(layout: str, name: str, hint: str) -> No
     with pytest.raises(ValueError, match=re.escape(repr(name))) as error:
         spec_for(layout, name)
     assert hint in str(error.value)
+
+
+@pytest.mark.parametrize("layout", ["torchvision", "detectron2"])
+def test_a_detectors_spec_is_taken_too(layout: str) -> None:
+    """There and back, also with frozen norms, whose counters the packages do not write and a file may have all the same."""
+    spec = get_detector_spec("resnet50-fpn", network="resnet50:blocks=[1,1,1,1],width=64", num_classes=3)
+    state = Detector(spec).state_dict()
+    theirs = convert(state, spec=spec, source="resnets", target=layout)
+    assert not any(key.endswith("num_batches_tracked") for key in theirs)
+    back = convert(theirs, spec=spec, source=layout)
+    assert all(torch.equal(back[key], value) for key, value in state.items() if "box_predictor.deltas" not in key)
+    counter = layout_keys(layout, spec)["network.conv1.norm.num_batches_tracked"]
+    assert convert({**theirs, counter: torch.tensor(7)}, spec=spec, source=layout)["network.conv1.norm.num_batches_tracked"] == 7
+    with pytest.raises(ValueError, match="no layout 'timm' of detectors"):
+        convert(state, spec=spec, source="timm")

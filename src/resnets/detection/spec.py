@@ -12,7 +12,7 @@ import difflib
 import functools
 import math
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -78,6 +78,8 @@ class DetectorSpec(Settings):
     Raises:
         ValueError: (as pydantic's ValidationError) a value is out of its range, or two fields contradict each other.
     """
+
+    layouts_module: ClassVar[str] = "resnets.detection.layouts"
 
     # the network ---------------------------------------------------------------------------------
     network: str = "resnet50"

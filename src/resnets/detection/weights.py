@@ -31,10 +31,11 @@ from ..networks.zoo import split_name
 from ..weights.adapt import network_from
 from ..weights.download import fetched
 from ..weights.foreign_file import read_tensors
+from ..weights.layouts import convert
 from ..weights.pretrained import read_weights
 from .detector import Detector
 from .spec import DetectorSpec
-from .torchvision_weights import check_state, from_torchvision, release_for, release_in, shapes_of
+from .torchvision_weights import release_for, release_in
 from .zoo import get_detector_spec
 
 _LOG = logging.getLogger("resnets")
@@ -181,17 +182,10 @@ def read_detector(weights: str | Path, spec: DetectorSpec) -> DetectorWeights | 
         if predictor not in state:
             raise UserError(f"there is no {predictor} among its tensors")
         sized = spec.updated(num_classes=len(state[predictor]))
-        if layout == "resnets":
-            check_state(state, {name: name for name in shapes_of(sized)}, sized, "resnets")
-            return DetectorWeights(str(path), state, sized.num_classes)
-        if layout == "detectron2":
-            from .detectron2_weights import from_detectron2
-
-            return DetectorWeights(str(path), from_detectron2(state, sized), sized.num_classes)
-        ours = from_torchvision(state, sized)
+        ours = convert(state, spec=sized, source=layout)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    release = release_in(path)
+    release = release_in(path) if layout == "torchvision" else None
     if release is None:
         return DetectorWeights(str(path), ours, sized.num_classes)
     # COCO_V1 was trained before torchvision's frozen norms had an epsilon (vision#2933); it sets 0 when it loads it.

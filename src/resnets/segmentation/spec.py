@@ -8,7 +8,7 @@ defaults are those of torchvision's `fcn_resnet*` and `deeplabv3_resnet*`, so th
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -33,6 +33,8 @@ class SegmenterSpec(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    layouts_module: ClassVar[str] = "resnets.segmentation.layouts"
 
     network: str = "resnet50"
     """The trunk: a network of the zoo, with fields where wanted, such as cifar-resnet20:width=32."""

@@ -8,11 +8,11 @@ instead (`res2_0_branch2a_w`), and detectron2's own loader turns those into thes
 from __future__ import annotations
 
 from ...networks import NetworkSpec
-from .table import Layout, Table, require_original
+from .table import Layout, Rows, require_original
 
 UNIT, THEIRS = "conv{stage}_x.{unit}.", "res{stage}.{unit}."
 
-ROWS = {
+ROWS: Rows = {
     "conv1.conv": "stem.conv1",
     "conv1.norm": "stem.conv1.norm",
     UNIT + "residual.conv{layer}": THEIRS + "conv{layer}",
@@ -23,12 +23,12 @@ ROWS = {
 }
 
 
-def table(spec: NetworkSpec) -> Table:
+def table(spec: NetworkSpec) -> Rows:
     """detectron2's names; its `STRIDE_IN_1X1` is our bottleneck_stride. Its units project where the channels change only, which is
     the same as ours while every stage doubles them."""
     doubling = tuple(spec.stage_widths[0] * 2**i for i in range(len(spec.blocks)))
     require_original("detectron2", spec, bottleneck_stride=("1x1", "3x3"), stage_widths=(doubling,))
-    return Table(ROWS)
+    return ROWS
 
 
 def _plain(name: str) -> str:

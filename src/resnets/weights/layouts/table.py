@@ -7,23 +7,69 @@ count from elsewhere. The rows are used both ways, so each must keep every numbe
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ...core.errors import UserError
 from ...networks import NetworkSpec
 
 
 @dataclass(frozen=True)
-class Table:
-    """One package's names for one spec's network."""
+class Transform:
+    """How a tensor of ours is arranged in a package's file, and back."""
 
-    rows: Mapping[str, str]
-    """Module path of ours -> theirs, with placeholders."""
-    convolutional_classifier: bool = False
-    """The classifier is a 1x1 convolution: its weight is (K, C, 1, 1) where ours is (K, C)."""
+    to_theirs: Callable[[Tensor], Tensor]
+    to_ours: Callable[[Tensor], Tensor]
+
+
+POINTWISE = Transform(lambda ours: ours[..., None, None], lambda theirs: theirs.flatten(1))
+"""A linear layer's weight, (K, C), is that of a 1x1 convolution, (K, C, 1, 1)."""
+REVERSED_CHANNELS = Transform(lambda ours: ours.flip(1), lambda theirs: theirs.flip(1))
+"""A convolution's weight, (O, C, H, W), takes its input channels in reverse order (blue, green, red)."""
+BACKGROUND_LAST = Transform(lambda ours: ours.roll(-1, 0), lambda theirs: theirs.roll(1, 0))
+"""The first of K classes, the background, comes last."""
+
+
+def without_background(rows: int) -> Transform:
+    """The background's `rows` leading rows, which nothing reads, are not in the file; they come back as zeros."""
+    return Transform(lambda ours: ours[rows:], lambda theirs: torch.cat([theirs.new_zeros(rows, *theirs.shape[1:]), theirs]))
+
+
+def transposed_groups(rows: int, columns: int) -> Transform:
+    """The first axis is a table of groups of outputs, (columns, rows) of ours and (rows, columns) of theirs."""
+    return Transform(
+        lambda ours: ours.reshape(columns, rows, -1, *ours.shape[1:]).transpose(0, 1).flatten(0, 2),
+        lambda theirs: theirs.reshape(rows, columns, -1, *theirs.shape[1:]).transpose(0, 1).flatten(0, 2),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A package's name for a module of ours, where more than the name differs."""
+
+    theirs: str
+    transforms: Mapping[str, Transform] = dataclasses.field(default_factory=dict)
+    """By the tensor's last name, such as "weight"; a tensor without one is arranged alike."""
+    former: str = ""
+    """The module's name in older files."""
+
+
+Rows = Mapping[str, str | Row]
+"""Module path of ours -> theirs, with placeholders."""
+
+
+def beneath(rows: Rows, ours: str, theirs: str) -> dict[str, str | Row]:
+    """The rows of a module that lies under other paths, such as a detector's network."""
+    return {
+        ours + name: theirs + row if isinstance(row, str) else replace(row, theirs=theirs + row.theirs)
+        for name, row in rows.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -31,8 +77,8 @@ class Layout:
     """A foreign package: its table for a spec, and its model names."""
 
     package: str
-    table: Callable[[NetworkSpec], Table]
-    """Raises ValueError where the package cannot express the spec."""
+    table: Callable[[NetworkSpec], Rows]
+    """The names of a spec's modules. Raises ValueError where the package cannot express the spec."""
     peers: Mapping[str, str]
     """The package's model names -> networks of the zoo, with overrides (`resnet50:stem=deep`)."""
     plain: Callable[[str], str] = str
@@ -42,15 +88,18 @@ class Layout:
 _PLACEHOLDER = re.compile(r"\\\{(\w+)\\\}")  # as re.escape writes it
 
 
-def renaming(rows: Mapping[str, str]) -> Callable[[str], str | None]:
-    """The function from a module path of ours to theirs, or to None if no row matches; the first row that matches counts."""
-    patterns = [(re.compile(_PLACEHOLDER.sub(r"(?P<\1>\\d+)", re.escape(ours))), theirs) for ours, theirs in rows.items()]
+def renaming(rows: Rows) -> Callable[[str], Row | None]:
+    """The function from a module path of ours to its row with the numbers filled in, or to None if no row matches; the first counts."""
+    patterns = [
+        (re.compile(_PLACEHOLDER.sub(r"(?P<\1>\\d+)", re.escape(ours))), Row(row) if isinstance(row, str) else row)
+        for ours, row in rows.items()
+    ]
 
-    def rename(path: str) -> str | None:
-        for pattern, theirs in patterns:
-            match = pattern.fullmatch(path)
-            if match:
-                return _filled(theirs, {name: int(text) for name, text in match.groupdict().items()})
+    def rename(path: str) -> Row | None:
+        for pattern, row in patterns:
+            if match := pattern.fullmatch(path):
+                numbers = {name: int(text) for name, text in match.groupdict().items()}
+                return replace(row, theirs=_filled(row.theirs, numbers), former=_filled(row.former, numbers))
         return None
 
     return rename

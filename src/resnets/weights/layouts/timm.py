@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ...core.errors import UserError
 from ...networks import NetworkSpec
-from .table import Layout, Table, require, require_original
+from .table import POINTWISE, Layout, Row, Rows, require, require_original
 from .timm_inception import inception_rows
 from .torchvision import ROWS as TORCHVISION_ROWS
 from .torchvision import THEIRS, UNIT
@@ -29,20 +29,20 @@ V2_DEEP_STEM = {
     "conv1.conv": "stem.conv3",
 }
 
-V2_ROWS = {
+V2_ROWS: Rows = {
     "conv1.conv": "stem.conv",
     UNIT + "prelude.norm": V2 + "norm1",  # shared with the shortcut, where the shape changes; elsewhere F's own
     UNIT + "residual.norm{layer}": V2 + "norm{layer}",
     UNIT + "residual.conv{layer}": V2 + "conv{layer}",
     UNIT + "shortcut.match.conv": V2 + "downsample.conv",
-    "head.fc": "head.fc",
+    "head.fc": Row("head.fc", {"weight": POINTWISE}),
 }
 
 
-def table(spec: NetworkSpec) -> Table:
+def table(spec: NetworkSpec) -> Rows:
     """timm's names, which depend on the family."""
     if spec.is_inception:
-        return Table(inception_rows(spec))
+        return inception_rows(spec)
     if spec.preactivated:
         return _preactivation(spec)
     stem_widths = (64,) if spec.stem == "imagenet" else (spec.stem_width // 2 * 2,)
@@ -67,10 +67,10 @@ def table(spec: NetworkSpec) -> Table:
     if spec.shortcut == "average-pool":  # its downsample begins with the pool
         rows[UNIT + "shortcut.match.conv"] = THEIRS + "downsample.1"
         rows[UNIT + "shortcut.match.norm"] = THEIRS + "downsample.2"
-    return Table(rows)
+    return rows
 
 
-def _preactivation(spec: NetworkSpec) -> Table:
+def _preactivation(spec: NetworkSpec) -> Rows:
     require("timm", spec, stem_activation=(False,))
     require_original(
         "timm",
@@ -85,8 +85,7 @@ def _preactivation(spec: NetworkSpec) -> Table:
         norm=("batch", "frozen-batch", "group"),
     )
     last = f"conv{len(spec.blocks) + 1}_x.{spec.blocks[-1] - 1}.after.norm"
-    rows = {**V2_ROWS, **(V2_DEEP_STEM if spec.stem == "deep" else {}), last: "norm"}
-    return Table(rows, convolutional_classifier=True)
+    return {**V2_ROWS, **(V2_DEEP_STEM if spec.stem == "deep" else {}), last: "norm"}
 
 
 _D = "stem=deep,shortcut=average-pool"

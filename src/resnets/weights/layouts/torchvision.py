@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...networks import NetworkSpec
-from .table import Layout, Table, require_original
+from .table import Layout, Rows, require_original
 
 UNIT, THEIRS = "conv{stage}_x.{unit}.", "layer{stage-1}.{unit}."
 
-ROWS = {
+ROWS: Rows = {
     "conv1.conv": "conv1",
     "conv1.norm": "bn1",
     UNIT + "residual.conv{layer}": THEIRS + "conv{layer}",
@@ -18,14 +18,14 @@ ROWS = {
 }
 
 
-def table(spec: NetworkSpec) -> Table:
+def table(spec: NetworkSpec) -> Rows:
     """torchvision's names: its class has four stages of 64 to 512 channels; `groups` and `width_per_group` are free. The stem may be its own,
     or the 3x3 without a pool that many put in its place for small images."""
     require_original(
         "torchvision", spec, stage_widths=((64, 128, 256, 512),), stem_width=(64,), stem=("imagenet", "cifar"),
         stem_reduction=(4 if spec.stem == "imagenet" else 1,),
     )  # fmt: skip
-    return Table(ROWS)
+    return ROWS
 
 
 TORCHVISION = Layout(

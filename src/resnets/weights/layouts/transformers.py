@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...networks import NetworkSpec
-from .table import Layout, Table, require_original
+from .table import Layout, Rows, require_original
 
 UNIT, THEIRS = "conv{stage}_x.{unit}.", "resnet.encoder.stages.{stage-2}.layers.{unit}."
 
-ROWS = {
+ROWS: Rows = {
     "conv1.conv": "resnet.embedder.embedder.convolution",
     "conv1.norm": "resnet.embedder.embedder.normalization",
     UNIT + "residual.conv{layer}": THEIRS + "layer.{layer-1}.convolution",
@@ -18,7 +18,7 @@ ROWS = {
 }
 
 
-def table(spec: NetworkSpec) -> Table:
+def table(spec: NetworkSpec) -> Rows:
     """transformers' names. `ResNetConfig` has free depths and widths; `downsample_in_bottleneck` is our bottleneck_stride="1x1",
     `downsample_in_first_stage` our strides[0] = 2."""
     later = (2,) * (len(spec.blocks) - 1)
@@ -33,7 +33,7 @@ def table(spec: NetworkSpec) -> Table:
         base_width=(64,),
         output_stride=(None,),
     )
-    return Table(ROWS)
+    return ROWS
 
 
 TRANSFORMERS = Layout(
