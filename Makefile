@@ -12,11 +12,12 @@ train: $(VENV)/.installed ## get Fashion-MNIST, train, evaluate, save a model
 test: $(VENV)/.installed-dev ## the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
-check: $(VENV)/.installed-dev ## format, lint, types, and which room imports which
+check: $(VENV)/.installed-dev ## format, lint, types, which room imports which, and the words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/words.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

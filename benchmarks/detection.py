@@ -7,13 +7,13 @@
 Every row is written as soon as it is measured, into the record that is there, in place of an older row of the same name; each carries its
 own settings, command and date, so that a record can be made in several goes.
 
-Both sides get the same weights, pictures, settings, memory layout, precision and threads, and before anything is timed it is checked that
+Both sides get the same weights, images, settings, memory layout, precision and threads, and before anything is timed it is checked that
 they find the same boxes and have the same losses. The peer of the pyramid is torchvision's resnet50 with FPN and frozen norms; layout c4
 torchvision does not have, so that its FasterRCNN is put together here on its resnet50, whose layer4 is the box head. A round times each side
 once, and the sides take turns at beginning; the ratio of a round is the peer's time over ours, and the record holds them all.
 
 Memory is the greatest resident size of a process of its own that makes one detector, by name and as it comes, and then one prediction or one
-training step on a picture of 600 x 800 pixels.
+training step on an image of 600 x 800 pixels.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def randomized(peer: nn.Module) -> nn.Module:
 
 
 def scenes(options: argparse.Namespace) -> tuple[list[Tensor], Targets]:
-    """Pictures of a ratio of 4 to 3 with six objects each."""
+    """Images of a ratio of 4 to 3 with six objects each."""
     generator = torch.Generator().manual_seed(1)
     height, width = options.min_size, options.min_size * 4 // 3
     images = [torch.rand(3, height, width, generator=generator) for _ in range(options.batch)]
@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--min-size", type=int, default=480, help="shorter side of the pictures")
+    parser.add_argument("--min-size", type=int, default=480, help="shorter side of the images")
     parser.add_argument("--max-size", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--warm-up", type=int, default=2)

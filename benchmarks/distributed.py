@@ -3,8 +3,8 @@
     python benchmarks/distributed.py                            # results/distributed-cpu.json
     python benchmarks/distributed.py --rounds 2 --steps 20
 
-A round trains the same recipe once with each number of processes, in an order that turns from round to round; efficiency is the pace of
-several over the pace of one, divided by their number.
+A round trains the same recipe once with each number of processes, in an order that turns from round to round; efficiency is the speed of
+several over the speed of one, divided by their number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NETWORKS = {
 """Overrides of the recipe fashion-mnist: a network of few large convolutions, and one of many small ones."""
 
 
-def pace(recipe: Path, size: int, folder: Path) -> float:
+def speed(recipe: Path, size: int, folder: Path) -> float:
     """Images a second of one run in `size` processes with one thread each."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
     train = ["-m", "resnets", "train", "--recipe", str(recipe), "--json", "--output"]
@@ -70,21 +70,21 @@ def main() -> None:
             )
             file = Path(place) / "recipe.yaml"
             file.write_text(recipe.to_yaml())
-            paces: dict[int, list[float]] = {size: [] for size in options.sizes}
+            speeds: dict[int, list[float]] = {size: [] for size in options.sizes}
             for turn in range(options.rounds):
                 for size in sorted(options.sizes, reverse=bool(turn % 2)):
                     with tempfile.TemporaryDirectory() as folder:
-                        paces[size].append(pace(file, size, Path(folder)))
-            alone = paces[options.sizes[0]]
+                        speeds[size].append(speed(file, size, Path(folder)))
+            alone = speeds[options.sizes[0]]
             efficiency = {
                 size: statistics.median(
-                    several / one / (size / options.sizes[0]) for several, one in zip(paces[size], alone, strict=True)
+                    several / one / (size / options.sizes[0]) for several, one in zip(speeds[size], alone, strict=True)
                 )
                 for size in options.sizes[1:]
             }
-            rows.append({"network": name, "overrides": overrides, "images_per_second": paces, "efficiency": efficiency})
+            rows.append({"network": name, "overrides": overrides, "images_per_second": speeds, "efficiency": efficiency})
             print(name, efficiency, file=sys.stderr, flush=True)
-    about = "efficiency: median over rounds of the pace of several processes over that of one, divided by their number"
+    about = "efficiency: median over rounds of the speed of several processes over that of one, divided by their number"
     print(write_record("distributed-cpu", {"about": about, "batch": options.batch, "steps": options.steps, "rows": rows}))
 
 

@@ -1,11 +1,11 @@
-"""One GPU in ten minutes: training, prediction, small pictures, deep networks and detection, beside peers and the GPU's own limits.
+"""One GPU in ten minutes: training, prediction, small images, deep networks and detection, beside peers and the GPU's own limits.
 
     python benchmarks/gpu.py                       # results/gpu-NAME.json
     python benchmarks/gpu.py --parts training depth --seconds 300
     python benchmarks/gpu.py --tiny --output FILE  # the same code in a minute or two on a CPU, with tiny networks
 
 Each part is a process of its own (benchmarks/gpu_parts.py) that writes a row whenever it has one. A part that fails is recorded with
-its error, one that is out of time with the rows it had, and the others go on. Pictures are random; they lie on the GPU, and no part
+its error, one that is out of time with the rows it had, and the others go on. Images are random; they are on the GPU, and no part
 measures loading.
 """
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=list(SHARES), choices=list(SHARES))
     parser.add_argument("--seconds", type=float, default=570, help="for all parts together")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="tiny networks and pictures; runs on a CPU, too")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks and images; runs on a CPU, too")
     parser.add_argument("--output", type=Path, help="the record's file, in the place of results/gpu-NAME.json")
     options = parser.parse_args()
     if options.tiny and options.device == "cuda":

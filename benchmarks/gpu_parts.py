@@ -1,8 +1,8 @@
-"""The parts of benchmarks/gpu.py, each in a process of its own: one JSON object a row on standard output.
+"""The parts of benchmarks/gpu.py, each in a process of its own: one JSON object per row on standard output.
 
     python benchmarks/gpu_parts.py training --seconds 200 --device cuda
 
-In every part the contestants stand in one process and take turns, in an order that turns from round to round, on the same pictures.
+In every part the contestants run in one process and take turns, in an order that turns from round to round, on the same images.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ class Part:
         """The device's own."""
         return measure_rates(self.device, ("bf16",), size=256 if self.tiny else None)
 
-    def pace(self, jobs: dict[str, Callable[[], int]]) -> dict[str, dict[str, Any]]:
+    def speed(self, jobs: dict[str, Callable[[], int]]) -> dict[str, dict[str, Any]]:
         """Images a second of each job, a call of which returns how many it did: all rounds and their median. The first calls, which
         compile and plan, are not timed."""
-        calls, paces = {}, {name: [] for name in jobs}
+        calls, speeds = {}, {name: [] for name in jobs}
         for name, job in jobs.items():
             for _ in range(1 if self.tiny else 3):
                 started = time.perf_counter()
@@ -95,8 +95,8 @@ class Part:
                 for _ in range(calls[name]):
                     images += jobs[name]()
                 synchronize(self.device)
-                paces[name].append(images / (time.perf_counter() - started))
-        return {name: {"images_per_second": statistics.median(values), "rounds": values} for name, values in paces.items()}
+                speeds[name].append(images / (time.perf_counter() - started))
+        return {name: {"images_per_second": statistics.median(values), "rounds": values} for name, values in speeds.items()}
 
     def peak(self) -> int | None:
         """Most bytes of GPU memory since the last question."""
@@ -108,14 +108,14 @@ class Part:
 
 
 def ratio(measured: dict[str, dict[str, Any]], ours: str, peer: str) -> float:
-    """Median over the rounds of our pace as a multiple of the peer's."""
+    """Median over the rounds of our speed as a multiple of the peer's."""
     return statistics.median(a / b for a, b in zip(measured[ours]["rounds"], measured[peer]["rounds"], strict=True))
 
 
 def resident(
     part: Part, count: int, channels: int, size: int, batch: int, padding: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless training batches of random uint8 pictures that lie on the device: normalised, mirrored, and shifted by up to `padding`."""
+    """Endless training batches of random uint8 images that are on the device: normalised, mirrored, and shifted by up to `padding`."""
     pixels = torch.randint(0, 256, (count, channels, size, size), dtype=torch.uint8, device=part.device)
     labels = torch.arange(count, device=part.device) % 10
 
@@ -151,7 +151,7 @@ def stepping(job: TorchJob, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def training(part: Part) -> None:
-    """ResNet-50 at 224 pixels, ours and timm's module in the same settings, on batches that lie there and on resident uint8 pictures."""
+    """ResNet-50 at 224 pixels, ours and timm's module in the same settings, on batches that are there and on resident uint8 images."""
     import timm
 
     name, size, batch = ("resnet18", 32, 2) if part.tiny else ("resnet50", 224, 256)
@@ -174,12 +174,12 @@ def training(part: Part) -> None:
             fixed = job.placed(numpy.random.default_rng(0).normal(size=(batch, 3, size, size)).astype(numpy.float32))
             steps[f"{package}, synthetic"] = stepping(job, iter(lambda fixed=fixed: fixed, None))
             steps[f"{package}, resident"] = stepping(job, resident(part, 8 * batch, 3, size, batch, 0))
-        measured = part.pace(steps)
+        measured = part.speed(steps)
         for engine, values in measured.items():
-            pace = values["images_per_second"]
-            values["share_of_matrix_rate"] = pace * 3 * work.macs / rates.macs_per_second["bf16"]
+            speed = values["images_per_second"]
+            values["share_of_matrix_rate"] = speed * 3 * work.macs / rates.macs_per_second["bf16"]
             values["share_of_copy_limit"] = {
-                kind: pace * 1e6 * size_ / rates.copied_bytes_per_second for kind, size_ in megabytes.items()
+                kind: speed * 1e6 * size_ / rates.copied_bytes_per_second for kind, size_ in megabytes.items()
             }
             values["limit_images_per_second"] = work.limit(rates, "train", "bf16", batch)
             if engine.startswith("resnets"):
@@ -200,14 +200,14 @@ def prediction(part: Part) -> None:
                 continue  # they spare the time between kernels, of which a large batch has none
             contestant = Contestant("timm", "torch", "predict", "bf16", **SETTINGS[setting])
             peer = TorchJob(timm.create_model(name).to(part.device), contestant, part.device, 1000)
-            pictures = numpy.random.default_rng(0).normal(size=(batch, 3, size, size)).astype(numpy.float32)
-            placed = peer.placed(pictures)
+            arrays = numpy.random.default_rng(0).normal(size=(batch, 3, size, size)).astype(numpy.float32)
+            placed = peer.placed(arrays)
             engine = TorchEngine(resnets.create_model(name).to(part.device), precision="bf16")
             if SETTINGS[setting]:
                 engine.network = torch.compile(
                     engine.network, mode="reduce-overhead" if setting == "graphs" else None, dynamic=False
                 )  # type: ignore[assignment]
-            images = torch.from_numpy(pictures).to(part.device, memory_format=torch.channels_last)
+            images = torch.from_numpy(arrays).to(part.device, memory_format=torch.channels_last)
 
             def ours(engine: TorchEngine = engine, images: torch.Tensor = images) -> int:
                 return len(engine.logits(images))
@@ -215,7 +215,7 @@ def prediction(part: Part) -> None:
             def theirs(peer: TorchJob = peer, placed: Any = placed) -> int:
                 return len(peer.run(placed))
 
-            measured = part.pace({"resnets": ours, "timm": theirs})
+            measured = part.speed({"resnets": ours, "timm": theirs})
             for values in measured.values():
                 values["share_of_limit"] = values["images_per_second"] / work.limit(rates, "predict", "bf16", batch)  # type: ignore[operator]
             measured["resnets"]["ratio_to_timm"] = ratio(measured, "resnets", "timm")
@@ -223,7 +223,7 @@ def prediction(part: Part) -> None:
 
 
 def small(part: Part) -> None:
-    """ResNet-18 and WRN-28-10 on pictures of 32 pixels; timm's ResNet-18 with its stem replaced, as is usual for them."""
+    """ResNet-18 and WRN-28-10 on images of 32 pixels; timm's ResNet-18 with its stem replaced, as is usual for them."""
     import timm
 
     batch = 4 if part.tiny else 512
@@ -242,7 +242,7 @@ def small(part: Part) -> None:
                 package: stepping(trainer(part, package, network, setting), resident(part, 16 * batch, 3, 32, batch, 4))
                 for package, network in makers.items()
             }
-            measured = part.pace(jobs)
+            measured = part.speed(jobs)
             for values in measured.values():
                 values["share_of_limit"] = values["images_per_second"] / work.limit(rates, "train", "bf16", batch)  # type: ignore[operator]
             if "timm" in measured:
@@ -263,7 +263,7 @@ def recipe(part: Part) -> None:
 
 
 def depth(part: Part) -> None:
-    """Networks of 20 to 1001 layers on random pictures of Fashion-MNIST's shape: the pace of some hundred steps, and nothing learned."""
+    """Networks of 20 to 1001 layers on random images of Fashion-MNIST's shape: the speed of some hundred steps, and nothing learned."""
     names = [f"cifar-resnet{depth}" for depth in ((8,) if part.tiny else (20, 32, 44, 56, 110))]
     batch = 8 if part.tiny else 128
     for name in [*names, "cifar-preact-resnet14" if part.tiny else "cifar-preact-resnet1001"]:
@@ -285,7 +285,7 @@ def depth(part: Part) -> None:
                 step(Inputs(images, labels), step=1, progress=0.0, factor=1.0)
                 return len(images)
 
-            measured = part.pace({"resnets": once})["resnets"]
+            measured = part.speed({"resnets": once})["resnets"]
             step.check()
             part.row(network=name, batch=batch, setting=setting, precision="bf16", **measured, peak_memory_bytes=part.peak())
 
@@ -322,7 +322,7 @@ def detection(part: Part) -> None:
             return batch
 
         jobs[engine] = once
-    measured = part.pace(jobs)
+    measured = part.speed(jobs)
     if "torchvision" in measured:
         measured["resnets"]["ratio_to_torchvision"] = ratio(measured, "resnets", "torchvision")
     part.row(detector=name, size=size, batch=batch, precision="bf16", engines=measured, peak_memory_bytes=part.peak())

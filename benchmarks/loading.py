@@ -1,15 +1,15 @@
 """Loading JPEGs for training: ours against torchvision's `ImageFolder`, its reference transforms and torch's `DataLoader`.
 
     python benchmarks/loading.py                                    # results/loading-cpu.json
-    python benchmarks/loading.py --rounds 2 --pictures 256          # a quick look
+    python benchmarks/loading.py --rounds 2 --images 256          # a quick look
 
 All read the same files with as many workers, and end with the same: normalised float32 batches of 224 x 224 pixels, cut out at random
 (area 8 % to 100 %) and mirrored at random. Each engine runs in a process of its own, loads a whole epoch untimed (start of the workers;
-for the stores also the decoding of all pictures, whose time the record has) and then times epochs. A round runs every engine once, in
+for the stores also the decoding of all images, whose time the record has) and then times epochs. A round runs every engine once, in
 an order that turns from round to round; a ratio is ours over the peer's images/s in the same round.
 
 The files are made of real photographs that come with scikit-image, scikit-learn and matplotlib, cut and scaled at random: `imagenet`
-like the pictures of ImageNet (about 500 x 375), `phone` as a phone takes them (about 2000 x 1500). They need the packages
+like the images of ImageNet (about 500 x 375), `phone` as a phone takes them (about 2000 x 1500). They need the packages
 scikit-image, scikit-learn and psutil.
 """
 
@@ -38,7 +38,7 @@ SETS = {"imagenet": (500, 375), "phone": (2000, 1500)}
 
 
 def photographs() -> list[Any]:
-    """Real photographs as Pillow pictures."""
+    """Real photographs as Pillow images."""
     import matplotlib.cbook
     import PIL.Image
     import skimage.data
@@ -56,15 +56,15 @@ def make_files(folder: Path, kind: str, count: int) -> None:
     import numpy
     import PIL.Image
 
-    pictures, random = photographs(), numpy.random.default_rng(0)
+    images, random = photographs(), numpy.random.default_rng(0)
     for number in range(count):
-        picture = pictures[number % len(pictures)]
+        image = images[number % len(images)]
         width, height = (round(side * random.uniform(0.9, 1.1)) for side in SETS[kind])
-        part = random.uniform(0.7, 1.0) * min(picture.width / width, picture.height / height)
-        left, top = random.uniform(0, picture.width - part * width), random.uniform(0, picture.height - part * height)
+        part = random.uniform(0.7, 1.0) * min(image.width / width, image.height / height)
+        left, top = random.uniform(0, image.width - part * width), random.uniform(0, image.height - part * height)
         box = (left, top, left + part * width, top + part * height)
-        made = picture.resize((width, height), PIL.Image.Resampling.BICUBIC, box)
-        # Enlarged photographs are too smooth; a camera's noise gives them the number of bytes a pixel that photographs have.
+        made = image.resize((width, height), PIL.Image.Resampling.BICUBIC, box)
+        # Enlarged photographs are too smooth; a camera's noise gives them the number of bytes per pixel that photographs have.
         noise = random.normal(0, 6, (height, width, 1))
         made = PIL.Image.fromarray((numpy.asarray(made) + noise).round().clip(0, 255).astype(numpy.uint8))
         path = folder / f"class-{number % 10}" / f"{number:05}.jpg"
@@ -106,15 +106,15 @@ def our_epochs(folder: Path, batch: int, workers: int, loading: Any, cache: Path
     from resnets.data.augmentation import batch as augmentation
     from resnets.data.augmentation.crops import ResizedCrop
     from resnets.data.decoding.preprocessing import Preprocessing
-    from resnets.data.image_source import PictureFiles
-    from resnets.data.loaders.image_loader import open_picture_loader
+    from resnets.data.image_source import ImageFiles
+    from resnets.data.loaders.image_loader import open_image_loader
     from resnets.data.sampling.order import EpochOrder
 
     files = sorted(folder.glob("*/*.jpg"))
     classes = tuple(sorted({file.parent.name for file in files}))
     labels = numpy.array([classes.index(file.parent.name) for file in files])
-    source = PictureFiles("photographs", "train", folder, tuple(str(file.relative_to(folder)) for file in files), labels, classes)
-    loader = open_picture_loader(
+    source = ImageFiles("photographs", "train", folder, tuple(str(file.relative_to(folder)) for file in files), labels, classes)
+    loader = open_image_loader(
         source,
         Preprocessing(size=SIZE, resize=256, mean=MEAN, std=STD),
         lambda count: EpochOrder(count, batch, seed=0),
@@ -164,7 +164,7 @@ def processor_seconds() -> float:
 
 
 def measure(engine: str, folder: Path, batch: int, workers: int, epochs: int, cache: Path) -> dict[str, Any]:
-    """Times `epochs` epochs of one engine, behind an untimed one."""
+    """Times `epochs` epochs of one engine, after an untimed one."""
     import torch
 
     torch.set_num_threads(workers)
@@ -183,18 +183,18 @@ def measure(engine: str, folder: Path, batch: int, workers: int, epochs: int, ca
     memory.stopped.set()
     memory.join()
     before = processor_seconds()
-    paces, pictures = [], 0
+    speeds, num_images = [], 0
     for _ in range(epochs):
         started, count = time.perf_counter(), 0
         for images, _ in next(all_epochs):
             count += len(images)
-        paces.append(count / (time.perf_counter() - started))
-        pictures += count
+        speeds.append(count / (time.perf_counter() - started))
+        num_images += count
     processor = processor_seconds() - before
     return {
-        "images_per_second": statistics.median(paces),
-        "epochs": paces,
-        "processor_milliseconds": 1000 * processor / pictures,
+        "images_per_second": statistics.median(speeds),
+        "epochs": speeds,
+        "processor_milliseconds": 1000 * processor / num_images,
         "first_epoch_seconds": first,
         "peak_memory_bytes": memory.peak,
     }
@@ -220,10 +220,10 @@ def compare(kind: str, folder: Path, options: argparse.Namespace) -> dict[str, A
         for turn in range(options.rounds):
             turned = order[turn % len(order) :] + order[: turn % len(order)]
             measured = {engine: in_own_process(engine, folder, Path(cache), options) for engine in turned}
-            pace = measured["torchvision"]["images_per_second"]
-            ratio = {engine: measured[engine]["images_per_second"] / pace for engine in ENGINES[1:]}
+            speed = measured["torchvision"]["images_per_second"]
+            ratio = {engine: measured[engine]["images_per_second"] / speed for engine in ENGINES[1:]}
             rounds.append({"ratio": ratio, **measured})
-            print(json.dumps({"files": kind, "torchvision": pace, "ratio": ratio}), file=sys.stderr, flush=True)
+            print(json.dumps({"files": kind, "torchvision": speed, "ratio": ratio}), file=sys.stderr, flush=True)
     files = [file.stat().st_size for file in folder.glob("*/*.jpg")]
     return {
         "files": {"count": len(files), "mean_bytes": round(statistics.mean(files)), "about": SETS[kind]},
@@ -242,7 +242,7 @@ def compare(kind: str, folder: Path, options: argparse.Namespace) -> dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--pictures", type=int, default=2048, help="files of each set (phone: a quarter)")
+    parser.add_argument("--images", type=int, default=2048, help="files of each set (phone: a quarter)")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
@@ -262,7 +262,7 @@ def main() -> None:
     rows = {}
     for kind in options.sets:
         with tempfile.TemporaryDirectory() as folder:
-            make_files(Path(folder), kind, options.pictures // (4 if kind == "phone" else 1))
+            make_files(Path(folder), kind, options.images // (4 if kind == "phone" else 1))
             rows[kind] = compare(kind, Path(folder), options)
     about = (
         "ratio: our images/s over those of torchvision's ImageFolder, reference transforms and torch's DataLoader in the same round, "

@@ -16,7 +16,7 @@ SIZE, REPEATS = 3072, 12
 
 
 def best_and_median(work: Callable[[], object], amount: float) -> dict[str, float]:
-    """`amount` a second, at best and in the median of the repeats."""
+    """`amount` per second, at best and in the median of the repeats."""
     work()
     seconds = []
     for _ in range(REPEATS):

@@ -1,10 +1,10 @@
-"""What bf16 and INT8 cost in accuracy on real pictures: a trained network in the engines that predict, beside itself in fp32.
+"""What bf16 and INT8 cost in accuracy on real images: a trained network in the engines that predict, beside itself in fp32.
 
     python benchmarks/quantization.py                              # trains fashion-mnist-accurate first; results/quantization-cpu.json
     python benchmarks/quantization.py --model runs/own             # a run or model file of one's own
 
-Every engine answers for all test pictures, one by one without mirror images. Its drop is in points of top-1 accuracy, its agreement the
-share of the pictures with the same top-1 class as torch's in fp32. INT8 calibrates on 300 training pictures; layers stay in float where
+Every engine answers for all test images, one by one without mirror images. Its drop is in points of top-1 accuracy, its agreement the
+share of the images with the same top-1 class as torch's in fp32. INT8 calibrates on 300 training images; layers stay in float where
 the budget of 0.3 points would not hold otherwise. How fast these engines are says benchmarks/shipping.py.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help=f"a run or model file; unset: the recipe {RECIPE} is carried out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="test pictures, for a quick look")
+    parser.add_argument("--limit", type=int, help="test images, for a quick look")
     parser.add_argument("--output", type=Path, help="the record's file, in the place of results/quantization-cpu.json")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -97,10 +97,10 @@ def main() -> None:
             )
             tell(json.dumps({key: value for key, value in rows[-1].items() if key != "most_blamed"}))
     record = {
-        "about": "drop: points of top-1 accuracy below the first row, torch in fp32; top1_agreement: share of the pictures with its class",
+        "about": "drop: points of top-1 accuracy below the first row, torch in fp32; top1_agreement: share of the images with its class",
         "network": about.spec.model_dump(mode="json", exclude_defaults=True),
         "trained": str(options.model) if options.model else f"resnets train {RECIPE} --seed {options.seed}",
-        "pictures": data.name,
+        "images": data.name,
         "num_images": len(labels),
         "max_drop": MAX_DROP,
         "rows": rows,

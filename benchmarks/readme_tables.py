@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and README.zh-CN.md from the records in results/; their words lie in readme_words.py.
+"""Writes the tables of README.md and README.zh-CN.md from the records in results/; their words are in readme_words.py.
 
 python benchmarks/readme_tables.py            # rewrites both
 python benchmarks/readme_tables.py --check    # exit status 1 where one is out of step
@@ -32,9 +32,9 @@ def training_table(words: Words) -> str:
     """The recipes against the tutorial's loop."""
     record = read_record("training-cpu")
     rounds, summary = record["rounds"], record["summary"]
-    pace = [r["tutorial_loop"]["images_per_second"] for r in rounds]
+    speed = [r["tutorial_loop"]["images_per_second"] for r in rounds]
     lines = [
-        words["training"].format(**record["environment"] | {"rounds": len(rounds), "low": min(pace), "high": max(pace)}),
+        words["training"].format(**record["environment"] | {"rounds": len(rounds), "low": min(speed), "high": max(speed)}),
         "",
         words["training columns"],
         "|---|---|---|---|",
@@ -60,7 +60,7 @@ def training_table(words: Words) -> str:
     our_pace = statistics.mean(r["fashion-mnist-tutorial"]["images_per_second"] for r in rounds)
     shares = {
         "ours": 100 * our_pace * operations / rates["bf16"],
-        "theirs": 100 * statistics.mean(pace) * operations / rates["fp32"],
+        "theirs": 100 * statistics.mean(speed) * operations / rates["fp32"],
     }
     lines += ["", words["arithmetic"].format(**shares, **rates)]
     return "\n".join(lines)
@@ -158,7 +158,7 @@ def studies_table(words: Words) -> str:
 
 
 def scenes_text(words: Words) -> str:
-    """What detector and segmenter reach on fashion-scenes, and the detectors' pace beside torchvision's, as far as it was measured."""
+    """What detector and segmenter reach on fashion-scenes, and the detectors' speed beside torchvision's, as far as it was measured."""
     detector = read_record("recipe-fashion-scenes-c4-cpu")
     found = detector["runs"][0]
     sentences = [
@@ -179,12 +179,12 @@ def scenes_text(words: Words) -> str:
     if (RESULTS / "detection-cpu.json").is_file():
         rows = read_record("detection-cpu")["rows"]
         ratios = [
-            words["pace"].format(ratio=row["ratio"], detector=row["detector"], mode=words[row["mode"]])
+            words["speed"].format(ratio=row["ratio"], detector=row["detector"], mode=words[row["mode"]])
             for row in rows
             if row["mode"] != "memory"
         ]
         if ratios:
-            sentences.append(words["detectors' pace"].format(ratios=words["comma"].join(ratios)))
+            sentences.append(words["detectors' speed"].format(ratios=words["comma"].join(ratios)))
         sentences += [_memory(row, words) for row in rows if row["mode"] == "memory"]
     return "\n".join(sentences)
 
@@ -224,7 +224,7 @@ def shipping_text(words: Words) -> str:
 
 def _shipped(row: dict[str, Any], words: Words) -> str:
     peer = row["ratio_to_fastest_peer"]
-    beside = words["shipped"].format(pace=row["images_per_second"], eager=row["ratio_to_torchvision_eager_fp32"])
+    beside = words["shipped"].format(speed=row["images_per_second"], eager=row["ratio_to_torchvision_eager_fp32"])
     return beside if peer is None else beside + words["shipped beside"].format(ratio=peer, peer=row["fastest_peer"])
 
 
@@ -248,7 +248,7 @@ SECTIONS: dict[str, Callable[[Words], str]] = {
 
 
 def part(text: str, name: str) -> tuple[str, str, str]:
-    """What stands before a generated part of a README, in it and behind it.
+    """What comes before a generated part of a README, in it and after it.
 
     Raises:
         SystemExit: the README has no such part.
@@ -258,15 +258,15 @@ def part(text: str, name: str) -> tuple[str, str, str]:
     if begin not in text or end not in text:
         raise SystemExit(f"a README has no part between {begin.strip()} and {end.strip()}")
     before, _, rest = text.partition(begin)
-    inside, _, behind = rest.partition(end)
-    return before + begin, inside, end + behind
+    inside, _, after = rest.partition(end)
+    return before + begin, inside, end + after
 
 
 def rewritten(text: str, words: Words) -> str:
     """The text with every generated part made anew."""
     for name, make in SECTIONS.items():
-        before, _, behind = part(text, name)
-        text = f"{before}{make(words)}\n{behind}"
+        before, _, after = part(text, name)
+        text = f"{before}{make(words)}\n{after}"
     return text
 
 

@@ -1,6 +1,6 @@
 """What the READMEs' generated parts say, in each of their languages; `readme_tables.py` puts the numbers in.
 
-A part says the same numbers in every language. What a study's record says in English alone stays so where no words stand here.
+A part says the same numbers in every language. What a study's record says in English alone stays so where no words are given here.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ ENGLISH = {
     "measured rate of matrix "
     "products in bf16, the tutorial's loop, in fp32, {theirs:.0f} % of the rate in fp32 ({bf16:.0f} and {fp32:.0f} "
     "thousand million "
-    "operations a second).",
+    "operations per second).",
     "loading": "Images/s against torchvision's `ImageFolder`, reference transforms and `DataLoader`: the same JPEG "
     "files, {workers} workers, "
     "on {processor}; median of {rounds} rounds.",
-    "loading columns": "| pictures | torchvision | streamed | from memory | from disk |",
+    "loading columns": "| images | torchvision | streamed | from memory | from disk |",
     "loading peer": "{rate:,.0f} images/s, {memory:.1f} GiB",
     "loading ours": "{ratio:.1f}×, {memory:.1f} GiB",
     "loading set": "about {width} × {height}",
     "kills": "`benchmarks/kills.py` killed runs {kills} times at random moments, {half_written} of them with a checkpoint half written: "
     "{equal} of {runs} runs ended with the bits of the run that was left alone. Other libraries, "
-    "killed and resumed by their own means on the same digits (`benchmarks/kill_peers.py`), stand below; each repeats an undisturbed run "
+    "killed and resumed by their own means on the same digits (`benchmarks/kill_peers.py`), are listed below; each repeats an undisturbed run "
     "bit for bit.\n\n"
     "| what was trained | kills | with a checkpoint half written | runs that ended with the same bits |\n"
     "|---|---|---|---|\n{rows}",
@@ -38,23 +38,23 @@ ENGLISH = {
     "security": "{inputs:,} damaged and hostile files of {kinds} kinds were read by `tests/fuzz/fuzz.py`: {refused:,} were refused in a "
     "sentence, {understood:,} understood all the same, and {harms} ran code, touched another file, crashed, or took more than "
     "{gigabytes:.0f} GiB or {seconds:.0f} s.",
-    "distributed": "Two processes of one thread make {shares} of twice the pace of one on {processor}, with a whole "
+    "distributed": "Two processes of one thread make {shares} of twice the speed of one on {processor}, with a whole "
     "batch of {batch}.",
     "share": "{percent:.0f} % ({network})",
     "and": " and ",
     "networks": "Forward passes and training steps of resnet18, resnet50 and resnext50 ({precision}, batch {batch}, "
     "eager and compiled) run "
-    "at {low:.2f} to {high:.2f} times the pace, {median:.3f} at the median, of torchvision's and timm's own modules on "
+    "at {low:.2f} to {high:.2f} times the speed, {median:.3f} at the median, of torchvision's and timm's own modules on "
     "{processor}.",
     "detector": "On {processor}, 2 threads, one seed: `fashion-scenes-c4` finds the garments of {images} unseen scenes "
     "with an AP of "
     "{ap50:.1f} % at IoU 0.5 ({ap:.1f} % at 0.5 to 0.95) after {minutes:.1f} minutes.",
     "segmenter": "`fashion-scenes-fcn` names their pixels with a mean IoU of {iou:.1f} % after {minutes:.1f} minutes, {averaged:.1f} % "
     "with mirror images and several sizes averaged in testing.",
-    "detectors' pace": "Detectors run at {ratios} times the pace of torchvision's on the same network, with the same "
-    "weights and pictures.",
-    "pace": "{ratio:.2f} ({detector}, {mode})",
-    "detector's memory": "{detector} needs {predict:.1f} GiB for a prediction and {train:.1f} GiB for a training step on a picture of "
+    "detectors' speed": "Detectors run at {ratios} times the speed of torchvision's on the same network, with the same "
+    "weights and images.",
+    "speed": "{ratio:.2f} ({detector}, {mode})",
+    "detector's memory": "{detector} needs {predict:.1f} GiB for a prediction and {train:.1f} GiB for a training step on an image of "
     "{height} × {width} (the whole process).",
     "predict": "prediction",
     "train": "training",
@@ -64,10 +64,10 @@ ENGLISH = {
     "and the fastest other engine in the same precision.",
     "shipping columns": "| network | mode | {batches} |",
     "batch": "batch {batch}",
-    "shipped": "{pace:,.1f}/s, {eager:.2f}×",
+    "shipped": "{speed:,.1f}/s, {eager:.2f}×",
     "shipped beside": "; {ratio:.2f}× {peer}",
-    "quantization": "On {images:,} test pictures of Fashion-MNIST, a trained small network ({top1:.2f} % in torch fp32): {engines}.",
-    "engine's drop": "{engine} {precision} {top1:.2f} % ({same:.2f} % of the pictures keep their class)",
+    "quantization": "On {images:,} test images of Fashion-MNIST, a trained small network ({top1:.2f} % in torch fp32): {engines}.",
+    "engine's drop": "{engine} {precision} {top1:.2f} % ({same:.2f} % of the images keep their class)",
     "semicolon": "; ",
     "studies columns": "| study | question | held here? | first finding | machine time |",
     "held": "{held} of {counted} claims",
@@ -88,14 +88,14 @@ CHINESE = {
     "loading": "每秒图像数，与 torchvision 的 `ImageFolder`、参考变换和 `DataLoader` 相比：相同的 JPEG 文件，{workers} "
     "个 worker，{processor}；取 {rounds} "
     "轮的中位数。",
-    "loading columns": "| 图片 | torchvision | 流式 | 来自内存 | 来自磁盘 |",
+    "loading columns": "| 图像 | torchvision | 流式 | 来自内存 | 来自磁盘 |",
     "loading peer": "{rate:,.0f} 张/s，{memory:.1f} GiB",
     "loading ours": "{ratio:.1f}×，{memory:.1f} GiB",
     "loading set": "约 {width} × {height}",
-    "kills": "`benchmarks/kills.py` 在随机时刻杀死运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中"
+    "kills": "`benchmarks/kills.py` 在随机时刻强制终止运行 {kills} 次，其中 {half_written} 次检查点只写了一半：{runs} 次运行中"
     "有 {equal} 次的结果与未受打扰的运行逐比特相同。"
-    "其他库以各自的方式被杀死并恢复（`benchmarks/kill_peers.py`），列在下方；未受打扰时它们都能逐比特重复自己。\n\n"
-    "| 训练内容 | 杀死次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
+    "其他库以各自的方式被终止并恢复（`benchmarks/kill_peers.py`），列在下方；未受打扰时它们都能逐比特重复自己。\n\n"
+    "| 训练内容 | 终止次数 | 检查点只写了一半 | 结果逐比特相同的运行 |\n"
     "|---|---|---|---|\n{rows}",
     "kills row": "| {cell} | {kills} | {half_written} | {equal} / {runs} |",
     "security": "`tests/fuzz/fuzz.py` 读入了 {kinds} 类共 {inputs:,} 个损坏或恶意的文件：{refused:,} 个被"
@@ -111,9 +111,9 @@ CHINESE = {
     "{ap50:.1f} %（IoU 0.5 至 0.95 时为 {ap:.1f} %）。",
     "segmenter": "`fashion-scenes-fcn` 训练 {minutes:.1f} 分钟后，逐像素分类的平均 IoU 为 {iou:.1f} %；"
     "测试时对镜像和多种尺寸取平均则为 {averaged:.1f} %。",
-    "detectors' pace": "在相同网络、相同权重和相同图片上，检测器的速度是 torchvision 的 {ratios} 倍。",
-    "pace": "{ratio:.2f}（{detector}，{mode}）",
-    "detector's memory": "{detector} 在一张 {height} × {width} 的图片上预测需 {predict:.1f} GiB，训练一步需 {train:.1f} GiB（整个进程）。",
+    "detectors' speed": "在相同网络、相同权重和相同图像上，检测器的速度是 torchvision 的 {ratios} 倍。",
+    "speed": "{ratio:.2f}（{detector}，{mode}）",
+    "detector's memory": "{detector} 在一张 {height} × {width} 的图像上预测需 {predict:.1f} GiB，训练一步需 {train:.1f} GiB（整个进程）。",
     "predict": "预测",
     "train": "训练",
     "comma": "、",
@@ -121,10 +121,10 @@ CHINESE = {
     "选择，int8 为 OpenVINO）和我们的训练步，与 torchvision 自身的模块（eager、fp32）以及同精度下最快的其他引擎相比。",
     "shipping columns": "| 网络 | 模式 | {batches} |",
     "batch": "批量 {batch}",
-    "shipped": "{pace:,.1f}/s，{eager:.2f}×",
+    "shipped": "{speed:,.1f}/s，{eager:.2f}×",
     "shipped beside": "；{ratio:.2f}× {peer}",
-    "quantization": "在 {images:,} 张 Fashion-MNIST 测试图片上，训练好的小网络（torch fp32：{top1:.2f} %）：{engines}。",
-    "engine's drop": "{engine} {precision} {top1:.2f} %（{same:.2f} % 的图片类别不变）",
+    "quantization": "在 {images:,} 张 Fashion-MNIST 测试图像上，训练好的小网络（torch fp32：{top1:.2f} %）：{engines}。",
+    "engine's drop": "{engine} {precision} {top1:.2f} %（{same:.2f} % 的图像类别不变）",
     "semicolon": "；",
     "studies columns": "| 研究 | 问题 | 在此是否成立？ | 首个发现 | 机器时间 |",
     "held": "{counted} 条论断中的 {held} 条",

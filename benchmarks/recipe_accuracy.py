@@ -1,4 +1,4 @@
-"""What a named recipe reaches: whole runs through the command, one a seed, as a record that the recipe's header can name.
+"""What a named recipe reaches: whole runs through the command, one per seed, as a record that the recipe's header can name.
 
     python benchmarks/recipe_accuracy.py digits                                    # half a minute on two cores
     python benchmarks/recipe_accuracy.py cifar10-he2015 --device cuda --seeds 0 1 2 3 4
@@ -7,7 +7,7 @@
     python benchmarks/recipe_accuracy.py fashion-scenes-c4 --seeds 0 --testing="--flip --box-refinement"    # and with additions in testing
     python benchmarks/recipe_accuracy.py fashion-scenes-fcn --seeds 0 --processes 2
 
-The record is results/recipe-NAME-cpu.json (or -gpu); the test set is looked at once a run, at its end.
+The record is results/recipe-NAME-cpu.json (or -gpu); the test set is looked at once per run, at its end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KEPT = ("num_images", "training_seconds", "images_per_second", "seconds_per_imag
 
 
 def run(recipe: RunRecipe, seed: int, options: list[str], testing: str) -> dict[str, Any]:
-    """One whole run, evaluated behind its last step alone, and once more with `testing`'s options where there are any."""
+    """One whole run, evaluated after its last step alone, and once more with `testing`'s options where there are any."""
     with tempfile.TemporaryDirectory() as folder:
         output = str(Path(folder) / "run")
         values = said([*recipe.command.split(), recipe.name, "--seed", str(seed), "--evaluation.every", "0", *options, "--no-report",
@@ -85,7 +85,7 @@ def main() -> None:
     path = write_record(
         f"recipe-{recipe.name}-{'cpu' if options.device == 'cpu' else 'gpu'}",
         {
-            "about": f"the recipe {recipe.name}, whole runs on all training pictures, evaluated once on the test set; scores in [0, 1]",
+            "about": f"the recipe {recipe.name}, whole runs on all training images, evaluated once on the test set; scores in [0, 1]",
             "recipe": recipe.model_dump(mode="json"),
             "summary": {key: summary([values[key] for values in runs]) for key in (*SCORES[recipe.command], "training_seconds")},
             "runs": runs,

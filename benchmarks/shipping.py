@@ -6,8 +6,8 @@
 
 For resnet18, resnet50 and resnext50-32x4d at 224 pixels: `resnets benchmark` at batch 1 and 16 in fp32, bf16 and int8, eager and in the
 runtimes, and the training step at batch 16, where torch's engines take part compiled, too. What bf16 and int8 cost in accuracy says
-benchmarks/quantization.py. The pictures on which the engines' answers are compared are real ones: test pictures of Fashion-MNIST, scaled
-to 224 pixels. Networks by name have fresh weights, whose norms have the statistics of these pictures.
+benchmarks/quantization.py. The images on which the engines' answers are compared are real ones: test images of Fashion-MNIST, scaled
+to 224 pixels. Networks by name have fresh weights, whose norms have the statistics of these images.
 
 The record has every row, and a summary: our default path, as `open_engine` chooses it (in int8 OpenVINO), against the fastest of the
 peers' engines in the same precision, against torchvision's module as it comes, and against ourselves in fp32; for training steps our module
@@ -31,23 +31,23 @@ from records import RESULTS, write_record
 
 NETWORKS = ("resnet18", "resnet50", "resnext50-32x4d")
 BATCHES, TRAINING_BATCHES = (1, 16), (16,)
-PICTURES = 64
+IMAGES = 64
 ABOUT = (
     "by network, the rows of `resnets benchmark` and a summary of them: images/s of our default engine over the fastest peer's in the same "
     "precision, over torchvision's module as it comes, eager and in fp32, and over ours in fp32; medians over the rounds of one interleaved "
-    f"run. top1_agreement is with torchvision's module, on {PICTURES} test pictures of Fashion-MNIST, of networks that never learned"
+    f"run. top1_agreement is with torchvision's module, on {IMAGES} test images of Fashion-MNIST, of networks that never learned"
 )
 
 
-def write_pictures(folder: Path, count: int) -> None:
-    """Test pictures of Fashion-MNIST as PNG files."""
+def write_images(folder: Path, count: int) -> None:
+    """Test images of Fashion-MNIST as PNG files."""
     import PIL.Image
 
     from resnets.data.datasets.catalogue import load
 
-    pictures = load("fashion-mnist", "test", report=tell)
+    images = load("fashion-mnist", "test", report=tell)
     for number in range(count):
-        PIL.Image.fromarray(pictures.images[number, 0].numpy()).convert("RGB").save(folder / f"{number:03}.png")
+        PIL.Image.fromarray(images.images[number, 0].numpy()).convert("RGB").save(folder / f"{number:03}.png")
 
 
 def summary(rows: list[dict[str, Any]], defaults: dict[str, str]) -> list[dict[str, Any]]:
@@ -123,8 +123,8 @@ def main() -> None:
 
     output = options.output
     record, folder = (output.stem, output.parent) if output else ("shipping-cpu", RESULTS)
-    with tempfile.TemporaryDirectory() as pictures:
-        write_pictures(Path(pictures), PICTURES)
+    with tempfile.TemporaryDirectory() as images:
+        write_images(Path(images), IMAGES)
         for name in [*options.networks, *([str(options.model)] if options.model else [])]:
             subject, fresh = subject_of(name, options.size)
             predicting = Request(
@@ -135,7 +135,7 @@ def main() -> None:
                 threads=options.threads,
                 compiled=False,
                 quantized=tuple(options.quantized) if options.model and name == str(options.model) else (),
-                pictures=(Path(pictures),),
+                images=(Path(images),),
             )
             requests = [predicting]
             for precision in ("fp32", "bf16") if options.training_batches else ():

@@ -3,7 +3,7 @@
     python benchmarks/training.py                       # everything: about 12 minutes on two cores
     python benchmarks/training.py --rounds 3 --seeds 0  # a quick look
 
-Each round times, one behind the other and each in a process of its own: the tutorial's loop (benchmarks/tutorial_loop.py), our
+Each round times, one after the other and each in a process of its own: the tutorial's loop (benchmarks/tutorial_loop.py), our
 recipe `fashion-mnist-tutorial` over as many steps, and whole runs of the fast recipes with that round's seed. The record in
 results/training-cpu.json (or -gpu) holds every single measurement.
 """
@@ -25,7 +25,7 @@ from resnets.data.datasets.locate import locate
 
 HERE = Path(__file__).resolve().parent
 TUTORIAL_IMAGES = 5 * 60_000
-"""Pictures that the tutorial's job sees: five epochs."""
+"""Images that the tutorial's job sees: five epochs."""
 FAST_RECIPES = ("fashion-mnist", "fashion-mnist-accurate")
 
 
@@ -78,7 +78,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="one round a seed")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="one round per seed")
     parser.add_argument("--steps", type=int, default=12, help="timed steps of a round")
     parser.add_argument("--recipes", nargs="*", default=list(FAST_RECIPES))
     parser.add_argument("--device", default="cpu")
@@ -96,10 +96,10 @@ def main() -> None:
         }
         for name in options.recipes:
             measured[name] = run_recipe(name, seed, folder, options.device)
-        pace = measured["tutorial_loop"]["images_per_second"]
-        measured["ratio"] = {"fashion-mnist-tutorial": measured["fashion-mnist-tutorial"]["images_per_second"] / pace}
+        speed = measured["tutorial_loop"]["images_per_second"]
+        measured["ratio"] = {"fashion-mnist-tutorial": measured["fashion-mnist-tutorial"]["images_per_second"] / speed}
         for name in options.recipes:
-            measured["ratio"][name] = TUTORIAL_IMAGES / pace / measured[name]["training_seconds"]
+            measured["ratio"][name] = TUTORIAL_IMAGES / speed / measured[name]["training_seconds"]
         rounds.append(measured)
         print(json.dumps(measured), file=sys.stderr)
     path = write_record(

@@ -1,6 +1,6 @@
 """The peer: the Fashion-MNIST tutorial's own way to train its ResNet-18, in plain PyTorch and torchvision, none of our code.
 
-fp32, NCHW, a DataLoader whose workers open each picture with Pillow, resize it to 96 x 96 and make a tensor of it; Adam, batch 256.
+fp32, NCHW, a DataLoader whose workers open each image with Pillow, resize it to 96 x 96 and make a tensor of it; Adam, batch 256.
 Prints one JSON object: images per second over the timed steps, and the process's peak memory.
 
     python benchmarks/tutorial_loop.py --folder FOLDER --steps 12 --workers 4
@@ -26,8 +26,8 @@ from torchvision import transforms
 WARM_UP_STEPS = 3
 
 
-class Pictures(Dataset):
-    """What torchvision's FashionMNIST gives: a Pillow picture, transformed, and its label."""
+class Images(Dataset):
+    """What torchvision's FashionMNIST gives: a Pillow image, transformed, and its label."""
 
     def __init__(self, folder: Path) -> None:
         with gzip.open(folder / "train-images-idx3-ubyte.gz") as file:
@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     device = torch.device(options.device)
-    loader = DataLoader(Pictures(options.folder), batch_size=256, shuffle=True, num_workers=options.workers)
+    loader = DataLoader(Images(options.folder), batch_size=256, shuffle=True, num_workers=options.workers)
     net = network().to(device)
     optimizer, loss_of = torch.optim.Adam(net.parameters(), lr=0.001), nn.CrossEntropyLoss()
     net.train()

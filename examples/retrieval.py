@@ -14,13 +14,13 @@ import torch
 from torch.nn import functional
 
 import resnets
-from resnets.deployment.prediction.predict import find_pictures, read_picture
+from resnets.deployment.prediction.predict import find_images, read_image
 
 
 def embed(network: resnets.Network, path: Path) -> torch.Tensor:
     """The features of an image file, (D,) float32 of length 1."""
     with torch.inference_mode():
-        maps = network.features(read_picture(path, network.preprocessing))  # {"conv1": (1, C, H, W), ...}
+        maps = network.features(read_image(path, network.preprocessing))  # {"conv1": (1, C, H, W), ...}
     return functional.normalize(list(maps.values())[-1].mean((2, 3)), dim=1)[0]
 
 
@@ -34,7 +34,7 @@ def main() -> list[tuple[float, Path]]:
     options = parser.parse_args()
 
     network = resnets.load_model(options.model).eval()
-    paths = list(find_pictures([options.folder]))
+    paths = list(find_images([options.folder]))
     index = torch.stack([embed(network, path) for path in paths])  # (N, D)
     cosines = index @ embed(network, options.query)  # (N,)
     best = cosines.topk(min(options.top, len(paths)))

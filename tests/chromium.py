@@ -1,7 +1,7 @@
 """A headless browser that tests drive: pages opened, files chosen, elements pressed, every request seen.
 
 The browser is the one that the variable CHROMIUM names, or the first of chromium, chromium-browser and google-chrome that is installed.
-It is driven over the DevTools protocol through a pair of pipes: commands and events are JSON, each with a zero byte behind it.
+It is driven over the DevTools protocol through a pair of pipes: commands and events are JSON, each with a zero byte after it.
 """
 
 from __future__ import annotations

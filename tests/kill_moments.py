@@ -57,7 +57,7 @@ def killed_at(number: int, work: Callable[[], object]) -> bool:
 
 def moments(work: Callable[[], object], prepare: Callable[[], object], check: Callable[[int], object], every: int = 1) -> int:
     """Kills the work at each `every`-th moment of its life, each time from what `prepare` makes, and calls `check` with the moment's
-    number behind it; gives how many kills there were."""
+    number after it; gives how many kills there were."""
     for kills, number in enumerate(range(1, 10_000, every)):
         prepare()
         if not killed_at(number, work):

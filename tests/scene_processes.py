@@ -26,11 +26,11 @@ def train_in_two(
 
     Args:
         folder: for what the processes leave here.
-        interrupt_at: step behind which the second process gets SIGINT, as from an operator who stops one of them.
+        interrupt_at: step after which the second process gets SIGINT, as from an operator who stops one of them.
 
     Returns:
-        For each process, in rank order: `weights` (before the last evaluation), `indices` (of each step's pictures), `evaluated` (places
-        of the pictures in evaluations), `events` (what its listeners heard) and `interrupted`.
+        For each process, in rank order: `weights` (before the last evaluation), `indices` (of each step's images), `evaluated` (places
+        of the images in evaluations), `events` (what its listeners heard) and `interrupted`.
     """
     folder.mkdir(exist_ok=True)
     with socket.socket() as place:
@@ -59,8 +59,8 @@ def events(run: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in RunDirectory(run).events() if event["event"] == kind]
 
 
-def check_pictures_and_weights(first: dict[str, Any], second: dict[str, Any], kept: Mapping[str, Tensor]) -> None:
-    """Asserts that two epochs of four steps used each of the 24 pictures once, that each of the 8 was evaluated once, and that both
+def check_images_and_weights(first: dict[str, Any], second: dict[str, Any], kept: Mapping[str, Tensor]) -> None:
+    """Asserts that two epochs of four steps used each of the 24 images once, that each of the 8 was evaluated once, and that both
     processes ended with the kept weights."""
     for name, value in kept.items():
         assert torch.equal(first["weights"][name], second["weights"][name]), name
@@ -76,7 +76,7 @@ def check_pictures_and_weights(first: dict[str, Any], second: dict[str, Any], ke
 
 
 def check_stopping_and_going_on(recipe: RunRecipe, folder: Path) -> None:
-    """Asserts that a signal to one process stops both behind the same step, and that going on gives the weights of a run without stop."""
+    """Asserts that a signal to one process stops both after the same step, and that going on gives the weights of a run without stop."""
     whole, _ = train_in_two(recipe.updated(output=folder / "whole"), folder / "seen-whole")
     parts = recipe.updated(output=folder / "parts")
     stopped = train_in_two(parts, folder / "seen-stopped", interrupt_at=3)

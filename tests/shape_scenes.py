@@ -13,7 +13,7 @@ CLASSES = ("disc", "square")
 
 
 def make_scenes(root: Path, train: int = 24, val: int = 8, side: int = 64) -> Path:
-    """ROOT/annotations/instances_{train,val}2017.json and the pictures; the first picture of each split shows nothing."""
+    """ROOT/annotations/instances_{train,val}2017.json and the images; the first image of each split shows nothing."""
     generator = np.random.default_rng(7)
     for split, count in (("train", train), ("val", val)):
         folder = root / f"{split}2017"

@@ -49,10 +49,10 @@ def test_training_beside_timm(parts: Any, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("name", ["prediction", "small", "depth"])
 def test_other_parts_measure(parts: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of(parts, name, capsys)
-    paces = [row["images_per_second"] for row in rows if "images_per_second" in row]
-    paces += [values["images_per_second"] for row in rows for values in row.get("engines", {}).values()]
-    assert len(paces) >= 2
-    assert min(paces) > 0
+    speeds = [row["images_per_second"] for row in rows if "images_per_second" in row]
+    speeds += [values["images_per_second"] for row in rows for values in row.get("engines", {}).values()]
+    assert len(speeds) >= 2
+    assert min(speeds) > 0
     assert not any("left_out" in row for row in rows)
 
 

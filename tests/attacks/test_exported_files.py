@@ -1,4 +1,4 @@
-"""Exported graphs of a stranger. torch's reader would run what stands in them; ours takes the tensors out and builds the network itself.
+"""Exported graphs of a stranger. torch's reader would run what is in them; ours takes the tensors out and builds the network itself.
 
 Every variant gives the right logits, or is refused in one sentence; nothing of it runs.
 """
@@ -202,7 +202,7 @@ def test_images_as_decoders_give_them(tmp_path: Path, monkeypatch: pytest.Monkey
 
     network = trained_network()
     network.preprocessing = Preprocessing(size=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-    path = export_model(network, tmp_path / "net.pt2", format="torch-export", pictures=True).path
+    path = export_model(network, tmp_path / "net.pt2", format="torch-export", uint8=True).path
     pixels = torch.randint(256, (2, 32, 32, 3), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
     ours = open_engine(path).outputs(pixels)
     monkeypatch.setenv("RESNETS_TRUST", "1")

@@ -20,14 +20,14 @@ import pytest
 from resnets.core.reading import Refused, check_inside, read_file
 from resnets.core.text import harmless, to_json
 from resnets.core.yaml_file import parse_yaml
-from resnets.data.decoding.decode import EncodedPicture
+from resnets.data.decoding.decode import EncodedImage
 from resnets.data.decoding.formats import FORMATS
 from resnets.data.errors import Unreadable
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "resnets"
 
 
-def image(path: Path, level: int = 100) -> Path:
+def make_image(path: Path, level: int = 100) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(np.full((16, 16, 3), level, np.uint8)).save(path)
     return path
@@ -43,7 +43,7 @@ def pets(tmp_path: Path) -> Path:
     """Forty images of two classes: one bad file among them is less than is allowed."""
     for label in ("cat", "dog"):
         for number in range(20):
-            image(tmp_path / "pets" / label / f"{number}.png", 10 * number)
+            make_image(tmp_path / "pets" / label / f"{number}.png", 10 * number)
     return tmp_path / "pets"
 
 
@@ -136,8 +136,8 @@ def test_a_parquet_file_reads_no_image_of_the_machine(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     from resnets.deployment.prediction.image_shards import open_shard
 
-    image(tmp_path / "secret.png")
-    image(tmp_path / "shards" / "own.png")
+    make_image(tmp_path / "secret.png")
+    make_image(tmp_path / "shards" / "own.png")
     kind = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     names = [str(tmp_path / "secret.png"), "../secret.png", "own.png"]
     table = arrow.table({"image": arrow.array([{"bytes": None, "path": name} for name in names], kind)})
@@ -165,12 +165,12 @@ def test_postscript_by_another_name_never_reaches_ghostscript(tmp_path: Path, mo
         naive.load()
     assert marker.exists()  # the attack is real
     marker.unlink()
-    with pytest.raises(Unreadable, match="no picture in a known format"):
-        EncodedPicture(POSTSCRIPT, 3).pixels()
+    with pytest.raises(Unreadable, match="no image in a known format"):
+        EncodedImage(POSTSCRIPT, 3).pixels()
     (tmp_path / "set" / "a").mkdir(parents=True)
     (tmp_path / "set" / "a" / "x.png").write_bytes(POSTSCRIPT)
-    image(tmp_path / "set" / "a" / "y.png")
-    image(tmp_path / "set" / "b" / "z.png")
+    make_image(tmp_path / "set" / "a" / "y.png")
+    make_image(tmp_path / "set" / "b" / "z.png")
     assert "x.png" in run("data", "check", tmp_path / "set", "--json", "--no-page", "--workers", 0).stdout
     assert not marker.exists()
 
@@ -195,7 +195,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     side = (60_000).to_bytes(4, "big")
     parts = ((b"IHDR", side + side + bytes([8, 0, 0, 0, 0])), (b"IDAT", zlib.compress(bytes(10_000))), (b"IEND", b""))
     with pytest.raises(Unreadable, match="pixels"):
-        EncodedPicture(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts), 1)
+        EncodedImage(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts), 1)
 
 
 def billions() -> str:
@@ -222,7 +222,7 @@ def test_yaml_is_data_of_a_bounded_size(text: str, tmp_path: Path) -> None:
 def test_escape_sequences_never_reach_a_terminal(pets: Path) -> None:
     """A name that sets the window's title, and one that no encoding has."""
     title = "\x1b]0;owned\x07\x1b[2J[red]"
-    image(pets / f"{title}class" / "0.png")
+    make_image(pets / f"{title}class" / "0.png")
     os.makedirs(os.fsencode(pets) + b"/\xff\xfe")
     (pets / "cat" / f"{title}.png").write_bytes(b"no image")
     done = run("data", "check", pets, "--no-page", "--workers", 0)

@@ -115,14 +115,16 @@ def test_trust_ends_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_feature_maps_that_would_fill_the_memory_are_refused(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="the feature maps of an image of 8192 pixels a side have at least about this many values"):
+    with pytest.raises(
+        ValueError, match="the feature maps of an image of 8192 pixels per side have at least about this many values"
+    ):
         build()
     monkeypatch.setenv("RESNETS_LIMITS", "100000")
     build()
 
 
 def test_the_bound_of_feature_maps_counts_what_the_network_makes() -> None:
-    """conv1 and one map a unit, by hand, against what the layers really give."""
+    """conv1 and one map per unit, by hand, against what the layers really give."""
     spec = get_spec("cifar-resnet8", input_size=32)
     sizes: list[int] = []
     from resnets.networks import build

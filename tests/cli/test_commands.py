@@ -107,12 +107,12 @@ def test_predict(call: Call, small_run: Run, in_folder: Path) -> None:
 
 def test_a_text_file_named_png_is_counted(call: Call, small_run: Run, in_folder: Path) -> None:
     PIL.Image.new("L", (8, 8)).save("good.png")
-    Path("bad.png").write_text("no picture")
+    Path("bad.png").write_text("no image")
     status, output, errors = call("predict", small_run.directory, "bad.png", "good.png")
     assert status == 1
     assert output.startswith("good.png")
-    assert "skipped bad.png: not a picture" in errors
-    assert "1 of 2 pictures could not be read" in errors
+    assert "skipped bad.png: not an image" in errors
+    assert "1 of 2 images could not be read" in errors
     status, output, _ = call("predict", small_run.directory, "bad.png", "good.png", "--json")
     assert status == 1
     assert objects(output)[0].keys() == {"path", "error"}

@@ -61,13 +61,13 @@ def test_there_and_back_through_every_layout(call: Call, source: Path, peer: tor
     assert (line["from"], line["to"], line["tensors"]) == ("torchvision", "resnets", 122)
     assert line["path"] == str(model)
     assert line["spec"]["num_classes"] == 4
-    assert "does not say how pictures are prepared" in line["notes"][0]
+    assert "does not say how images are prepared" in line["notes"][0]
     assert line["notes"][0].partition(";")[0] in " ".join(errors.split())
     network = resnets.load_model(model)
     assert network.classes == ("ant", "bee", "cat", "dog")
     assert read_description(model).provenance["converted_from"] == "torchvision"
-    pictures = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(network(pictures), peer(pictures), rtol=1e-4, atol=1e-4)
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(network(images), peer(images), rtol=1e-4, atol=1e-4)
     for layout, ending in (("timm", ".pth"), ("transformers", ".safetensors"), ("detectron2", ".bin"), ("torchvision", ".pt")):
         foreign, back = tmp_path / f"{layout}{ending}", tmp_path / "back.pth"
         assert call("convert", model, "--to", layout, "--output", foreign)[0] == 0

@@ -31,9 +31,9 @@ def pets(in_folder: Path) -> Path:
 def test_what_a_person_sees(call: Call, pets: Path) -> None:
     status, output, _ = call("data", "check", "pets", "--workers", 0)
     assert status == 0
-    assert "pets: 45 pictures in 2 classes (train 36, val 9)" in output
+    assert "pets: 45 images in 2 classes (train 36, val 9)" in output
     assert "train/cat/empty.jpg (0 bytes)" in output
-    assert "5 pictures have to be left out" in output
+    assert "5 images have to be left out" in output
     assert "--exclude checks/pets/exclude.csv" in output
     assert len(read_exclusions(Path("checks/pets/exclude.csv"))) == 5
 
@@ -70,7 +70,7 @@ def test_json_is_one_object_a_finding_and_a_summary(call: Call, pets: Path) -> N
     assert [path.name for path in Path("out").iterdir()] == ["exclude.csv"]
 
 
-def test_strict_fails_only_where_pictures_have_to_be_left_out(call: Call, pets: Path) -> None:
+def test_strict_fails_only_where_images_have_to_be_left_out(call: Call, pets: Path) -> None:
     assert call("data", "check", "pets", "--strict", "--no-page", "--workers", 0)[0] == 1
     clean_folder(Path("clean"))
     status, output, _ = call("data", "check", "clean", "--strict", "--workers", 0)
@@ -91,17 +91,17 @@ def test_a_list_of_files(call: Call, pets: Path) -> None:
     assert summary["splits"] == {"train": 9, "val": 8}
     kinds = {finding["kind"]: finding["names"] for finding in findings}
     assert kinds["empty"] == ["pets/train/cat/empty.jpg"]
-    assert kinds.keys() == {"empty", "few-pictures"}
+    assert kinds.keys() == {"empty", "few-images"}
 
 
 def test_the_digits(call: Call, in_folder: Path) -> None:
-    """Checked against NumPy: each of the 1,797 pictures is another, and the classes are balanced."""
+    """Checked against NumPy: each of the 1,797 images is another, and the classes are balanced."""
     status, output, _ = call("data", "check", "digits", "--json", "--strict")
     *findings, summary = objects(output)
     assert status == 0
     assert findings == []
     rows = np.concatenate([load("digits", split).images.numpy().reshape(-1, 64) for split in ("train", "test")])
-    assert len(np.unique(rows, axis=0)) == summary["num_pictures"]
+    assert len(np.unique(rows, axis=0)) == summary["num_images"]
     assert summary["splits"] == {"train": DATASETS["digits"].num_train, "test": DATASETS["digits"].num_test}
 
 

@@ -45,7 +45,7 @@ def test_another_packages_network_by_its_modules(call: Call) -> None:
         (["describe"], "name at least one network"),
         (["describe", "torchvision/vgg19", "--against", "timm"], "torchvision/vgg19 has none; name a network of the zoo"),
         (["describe", "torchvision/vgg20"], "did you mean torchvision/vgg"),
-        (["describe", "torchvision/vgg19", "--input-size", "8"], "cannot be counted with pictures of 3×8×8"),
+        (["describe", "torchvision/vgg19", "--input-size", "8"], "cannot be counted with images of 3×8×8"),
         (["models", "alphazero*", "--against", "papers"], "no paper's numbers are kept here for 'alphazero*'"),
     ],
 )

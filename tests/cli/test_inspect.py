@@ -26,7 +26,7 @@ def objects(output: str) -> list[dict[str, Any]]:
 def test_networks_side_by_side(call: Call) -> None:
     status, output, _ = call("inspect", "cifar-plain20", "cifar-resnet20")
     assert status == 0
-    assert "cifar-plain20, initialisation: 16 pictures (digits, 32 pixels, seed 0)" in output.replace("\n", " ")
+    assert "cifar-plain20, initialisation: 16 images (digits, 32 pixels, seed 0)" in output.replace("\n", " ")
     assert output.count("conv4_x.2") == 2
     assert "|F|/|h|" in output
 
@@ -65,7 +65,7 @@ def test_a_trained_model_by_run_and_by_file(call: Call, small_run: Run) -> None:
 def test_a_trained_model_is_measured_on_its_own_data(
     call: Call, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name stands in the recipe, in the file; where the data is not on this machine, a message says so."""
+    """Its name is in the recipe, in the file; where the data is not on this machine, a message says so."""
     from resnets.data.datasets import catalogue
 
     network, description = load_model(small_run.model_path), read_description(small_run.model_path)
@@ -93,7 +93,7 @@ def test_a_trained_model_is_measured_on_its_own_data(
     assert (on_others["data"], errors, asked[-1]) == ("fashion-mnist", "", ("fashion-mnist", True))
     assert on_others["loss"] > on_digits["loss"]  # negatives of what it has learnt
     for recipe, message in (
-        ({"data": "/pictures"}, "trained on /pictures, but it is none of the data sets by name; measured on the digits"),
+        ({"data": "/images"}, "trained on /images, but it is none of the data sets by name; measured on the digits"),
         ({}, "does not say what the network was trained on"),
     ):
         found, errors = inspected(**recipe)
@@ -106,7 +106,7 @@ def test_a_trained_model_is_measured_on_its_own_data(
     assert "trained on cifar100, but it is not on this machine (resnets data get cifar100)" in errors
 
 
-def test_other_pictures(call: Call) -> None:
+def test_other_images(call: Call) -> None:
     _, output, _ = call("inspect", "alphazero-2x8", "cifar-resnet8:in_channels=1,num_classes=4", "--json", "--batch-size", 2)
     assert [found["data"] for found in objects(output)] == ["normal", "digits"]
     _, output, _ = call("inspect", "cifar-resnet8", "--data", "normal", "--input-size", 16, "--json")
@@ -147,7 +147,7 @@ def test_describe_says_memory_and_receptive_field(call: Call) -> None:
     assert fields == {"conv1": 7, "pool": 11, "conv2_x": 35, "conv3_x": 91, "conv4_x": 267, "conv5_x": 427, "head": None}
     assert found["receptive_field"] == 427
     assert found["activation_bytes"] == sum(stage["activation_bytes"] for stage in found["stages"])
-    # the picture and the convolution's output, in fp32; the norm's, and with int64 places what the pool and its ReLU give
+    # the image and the convolution's output, in fp32; the norm's, and with int64 places what the pool and its ReLU give
     assert found["stages"][0]["activation_bytes"] == 4 * (3 * 224 * 224 + 64 * 112 * 112)
     assert found["stages"][1]["activation_bytes"] == 4 * (64 * 112 * 112 + 64 * 56 * 56) + 8 * 64 * 56 * 56
     _, output, _ = call("describe", "resnet50")
@@ -181,9 +181,9 @@ def test_describe_against_a_reference(call: Call) -> None:
         (["inspect", "runs/absent"], "no run directory or model file runs/absent"),
         (["inspect", "absent.safetensors"], "no run directory or model file absent.safetensors"),
         (["inspect", "cifar-resnet20", "--batch-size", "1"], "--batch-size is at least 2"),
-        (["inspect", "cifar-resnet20", "--batch-size", "100000"], "more than the 1437 pictures of digits"),
+        (["inspect", "cifar-resnet20", "--batch-size", "100000"], "more than the 1437 images of digits"),
         (["inspect", "cifar-resnet20", "--input-size", "0"], "--input-size"),
-        (["inspect", "inception-v4", "--input-size", "20", "--batch-size", "2"], "cannot take pictures of 20 pixels"),
+        (["inspect", "inception-v4", "--input-size", "20", "--batch-size", "2"], "cannot take images of 20 pixels"),
         (["inspect", "cifar-resnet20", "--seed", "-1"], "--seed"),
         (["inspect", "alphazero-2x8", "--data", "digits"], "use --data normal"),
         (["inspect", "cifar-resnet20:num_classes=0"], "num_classes=0 has no loss"),

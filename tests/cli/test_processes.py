@@ -24,7 +24,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     options = ("--max-steps", "3", "--log-every", "1", "--no-report", "--output", str(tmp_path / "run"), "--json")
     done = command("train", "digits", *options, "--processes", "2")
     assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]  # one of them speaks, and says nothing but this
+    events = [json.loads(line) for line in done.stdout.splitlines()]  # the main process reports, and nothing but this
     assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3]
     assert [event["event"] for event in events].count("done") == 1
     assert "2 processes, 1 threads each" in done.stderr

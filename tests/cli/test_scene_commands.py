@@ -19,7 +19,7 @@ SEGMENTER = "fcn-cifar-resnet8:stem_stride=2,stem_width=8,width=[8,16,32],stride
 SHORT = ("--batch-size", 6, "--max-steps", 4, "--log-every", 2, "--workers", 0)
 
 
-def test_a_detector_from_training_to_pictures(call: Call, in_folder: Path, shape_scenes: Path) -> None:
+def test_a_detector_from_training_to_images(call: Call, in_folder: Path, shape_scenes: Path) -> None:
     status, output, errors = call("detect", "train", shape_scenes, "--detector", DETECTOR, "--output", "run", "--json", *SHORT)
     assert status == 0, errors
     events = [json.loads(line) for line in output.splitlines()]
@@ -37,13 +37,13 @@ def test_a_detector_from_training_to_pictures(call: Call, in_folder: Path, shape
     assert status == 0
     assert "VOC AP" in output
 
-    pictures = sorted((shape_scenes / "val2017").iterdir())[:2]
+    images = sorted((shape_scenes / "val2017").iterdir())[:2]
     broken = in_folder / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    status, output, errors = call("detect", "predict", "run", *pictures, broken, "--score", 0, "--output", "drawn", "--json")
+    broken.write_bytes(b"no image")
+    status, output, errors = call("detect", "predict", "run", *images, broken, "--score", 0, "--output", "drawn", "--json")
     assert status == 1
     shown = [json.loads(line) for line in output.splitlines()]
-    assert [Path(each["path"]) for each in shown] == [*pictures, broken]
+    assert [Path(each["path"]) for each in shown] == [*images, broken]
     assert "error" in shown[2]
     for each in shown[:2]:
         assert PIL.Image.open(each["drawn"]).size == (64, 64)
@@ -53,12 +53,12 @@ def test_a_detector_from_training_to_pictures(call: Call, in_folder: Path, shape
             x1, y1, x2, y2 = found["box"]
             assert 0 <= x1 < x2 <= 64
             assert 0 <= y1 < y2 <= 64
-    status, output, _ = call("detect", "predict", "run", pictures[0], "--score", 1)
+    status, output, _ = call("detect", "predict", "run", images[0], "--score", 1)
     assert status == 0
     assert "nothing with a probability of 1 or more" in output
 
 
-def test_a_segmenter_from_training_to_pictures(call: Call, in_folder: Path, shape_scenes: Path) -> None:
+def test_a_segmenter_from_training_to_images(call: Call, in_folder: Path, shape_scenes: Path) -> None:
     options = ("--segmenter", SEGMENTER, "--crop.size", 64, "--output", "run")
     status, output, errors = call("segment", "train", shape_scenes, *options, *SHORT)
     assert status == 0, errors
@@ -76,8 +76,8 @@ def test_a_segmenter_from_training_to_pictures(call: Call, in_folder: Path, shap
     assert averaged["confusion"] != found["confusion"]
     assert sum(map(sum, averaged["confusion"])) == sum(map(sum, found["confusion"]))
 
-    picture = shape_scenes / "val2017/1.png"
-    status, output, errors = call("segment", "predict", "run", picture, "--output", "drawn", "--masks", "masks", "--json")
+    image = shape_scenes / "val2017/1.png"
+    status, output, errors = call("segment", "predict", "run", image, "--output", "drawn", "--masks", "masks", "--json")
     assert status == 0, errors
     shown = json.loads(output)
     assert sum(each["share"] for each in shown["shares"]) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Detectors and segmenters behind a page, and what `resnets serve` refuses."""
+"""Detectors and segmenters served on a page, and what `resnets serve` refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from resnets.cli.served_scenes import ServedDetector, ServedSegmenter, open_detector, open_segmenter, scene_samples
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.engines import engine
-from resnets.deployment.serving.served import BadPicture
+from resnets.deployment.serving.served import BadImage
 from resnets.deployment.serving.server import listen
 from resnets.detection import create_detector
 from resnets.detection.model_kind import DETECTOR
@@ -59,36 +59,36 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> ServedSegmenter:
 
 
 def drawn(address: str | None) -> PIL.Image.Image:
-    """The picture in a data address."""
+    """The image in a data address."""
     assert address is not None
     assert address.startswith("data:image/jpeg;base64,")
     return PIL.Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB")
 
 
 def test_a_detector_says_what_detect_predict_says(detector: ServedDetector, shape_scenes: Path) -> None:
-    picture = min((shape_scenes / "val2017").iterdir())
-    told = next(predict_boxes(detector.detector, [picture], min_score=0.0)).as_json()
-    answer = detector.answer(picture)
+    image = min((shape_scenes / "val2017").iterdir())
+    told = next(predict_boxes(detector.detector, [image], min_score=0.0)).as_json()
+    answer = detector.answer(image)
     assert told["objects"]
     assert answer.as_json() == {"objects": told["objects"], "milliseconds": round(answer.milliseconds, 3)}
     assert [bar.share for bar in answer.bars] == [found["score"] for found in told["objects"]]
     assert {bar.colour for bar in answer.bars} <= {class_colour(0), class_colour(1)}
-    # Ten pixels for each, so that the boxes' edges lie on the picture's own.
+    # Ten pixels for each, so that the boxes' edges are on the image's own.
     assert drawn(answer.shown).size == (640, 640)
-    assert detector.answer(picture, draw=False).shown is None
+    assert detector.answer(image, draw=False).shown is None
     assert detector.title == SMALL_DETECTOR
     assert ("25.0 %", "COCO AP at IoU 0.5") in detector.facts
     detector.score = 1.0
     try:
-        assert detector.answer(picture).bars == ()
+        assert detector.answer(image).bars == ()
     finally:
         detector.score = 0.0
 
 
 def test_a_segmenter_says_what_segment_predict_says(segmenter: ServedSegmenter, shape_scenes: Path) -> None:
-    picture = min((shape_scenes / "val2017").iterdir())
-    told = next(segment(segmenter.segmenter, [picture])).as_json()
-    answer = segmenter.answer(picture)
+    image = min((shape_scenes / "val2017").iterdir())
+    told = next(segment(segmenter.segmenter, [image])).as_json()
+    answer = segmenter.answer(image)
     assert answer.said["shares"] == told["shares"]
     assert sum(bar.share for bar in answer.bars) == pytest.approx(1)
     assert drawn(answer.shown).size == (640, 640)
@@ -96,19 +96,19 @@ def test_a_segmenter_says_what_segment_predict_says(segmenter: ServedSegmenter, 
 
 
 @pytest.mark.parametrize("kind", ["detector", "segmenter"])
-def test_what_is_no_picture_or_too_large_is_refused(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
+def test_what_is_no_image_or_too_large_is_refused(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
     served: ServedDetector | ServedSegmenter = request.getfixturevalue(kind)
     broken, cut, huge = tmp_path / "broken.jpg", tmp_path / "cut.png", tmp_path / "huge.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     PIL.Image.effect_noise((64, 64), 80).save(cut)
     cut.write_bytes(cut.read_bytes()[:1500])
     PIL.Image.new("1", (10_000, 5_001)).save(huge)
     for path, reason in (
-        (broken, "it is no picture in a known format"),
+        (broken, "it is no image in a known format"),
         (cut, "damaged"),
         (huge, "50,010,000 pixels, more than 30,000,000"),
     ):
-        with pytest.raises(BadPicture, match=reason):
+        with pytest.raises(BadImage, match=reason):
             served.answer(path)
 
 
@@ -127,9 +127,9 @@ def test_wrong_requests(call: Call, small_run: Run, tmp_path: Path, monkeypatch:
             status, _, errors = call("serve", small_run.directory, "--port", taken.getsockname()[1])
         assert (status, "choose another with --port" in errors) == (1, True)
         status, _, errors = call("serve", small_run.directory, "--port", 0, "--samples", tmp_path)
-        assert (status, "holds no pictures" in errors) == (2, True)
+        assert (status, "holds no images" in errors) == (2, True)
     for option, value, reason in (
-        ("--max-upload", 0, "lets no picture through"),
+        ("--max-upload", 0, "lets no image through"),
         ("--score", 2, "no probability"),
         ("--prot", 1, "--port"),
     ):

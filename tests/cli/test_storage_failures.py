@@ -26,7 +26,7 @@ def unprivileged_folder() -> Iterator[Path]:
         os.chmod(folder, 0o755)
         place.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
         is_root = os.geteuid() == 0
-        importlib.import_module("colorsys")  # Python's own modules lie where the other user may not read
+        importlib.import_module("colorsys")  # Python's own modules are where the other user may not read
         importlib.import_module("PIL.Image").init()
 
         if is_root:
@@ -48,7 +48,7 @@ def test_a_read_only_run_directory(unprivileged_folder: Path, capsys: pytest.Cap
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    """The system itself refuses to write more than so many bytes a file, as a full disk does in the middle of one."""
+    """The system itself refuses to write more than so many bytes per file, as a full disk does in the middle of one."""
     program = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
         f"from resnets.cli import main; sys.exit(main({[*TRAIN, '--output', str(tmp_path / 'run')]!r}))"

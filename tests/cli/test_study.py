@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnets.cli.commands.study import seconds
-from resnets.studies import STUDIES, pace
+from resnets.studies import STUDIES, step_time
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -50,14 +50,14 @@ def test_the_bottleneck_study_as_json(call: Call, in_folder: Path) -> None:
 
 
 def test_a_study_in_small_goes_on_with_its_plan(call: Call, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "measure_step", lambda _recipe: 0.01)
+    monkeypatch.setattr(step_time, "measure_step", lambda _recipe: 0.01)
     options = ("--data", "digits", "--steps", "1", "--seeds", "1", "--size", "20 layers", "--runs", in_folder / "runs")
     status, output, errors = call("study", "activation-order", *options)
     assert status == 0, errors
     assert output.startswith("Not resolved at this budget.")
     assert "Optimizer steps: 64,000 in the paper, 1 here." in output
     assert "[5/5] full pre-activation, seed 0" in errors
-    monkeypatch.setattr(pace, "measure_step", lambda _recipe: 1e9)
+    monkeypatch.setattr(step_time, "measure_step", lambda _recipe: 1e9)
     status, again, errors = call("study", "activation-order", *options)
     assert (status, again) == (0, output)
     assert "5 of 5 measurements are finished already" in errors
@@ -65,7 +65,7 @@ def test_a_study_in_small_goes_on_with_its_plan(call: Call, in_folder: Path, mon
 
 
 def test_the_list_costs_each_from_a_measured_step(call: Call, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "measure_step", lambda _recipe: 0.01)
+    monkeypatch.setattr(step_time, "measure_step", lambda _recipe: 0.01)
     monkeypatch.setattr("resnets.cli.commands.study.STUDIES", {name: STUDIES[name] for name in ("degradation", "bottleneck")})
     status, output, _ = call("study", "--list", "--json", "--runs", in_folder / "runs")
     rows = {row["study"]: row for row in map(json.loads, output.splitlines())}

@@ -1,4 +1,4 @@
-"""What "auto" stands for, on processors with and without bf16 instructions, and that a run stores it."""
+"""What "auto" means, on processors with and without bf16 instructions, and that a run stores it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from picture_files import encoded
+from image_files import encoded
 
 Box = tuple[str, str, str, str]
 
@@ -26,7 +26,7 @@ def voc_xml(stem: str, size: tuple[int, int] | None, objects: str) -> str:
 
 def voc_tree(
     root: Path,
-    pictures: dict[str, str],
+    images: dict[str, str],
     lists: dict[str, list[str]],
     year: str = "VOC2007",
     size: tuple[int, int] = (40, 60),
@@ -35,7 +35,7 @@ def voc_tree(
     tree = root / "VOCdevkit" / year
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (tree / part).mkdir(parents=True)
-    for number, (stem, objects) in enumerate(pictures.items()):
+    for number, (stem, objects) in enumerate(images.items()):
         (tree / f"JPEGImages/{stem}.jpg").write_bytes(encoded(*size, number + 100 * len(year + stem)))
         (tree / f"Annotations/{stem}.xml").write_text(voc_xml(stem, size, objects))
     for name, stems in lists.items():
@@ -53,13 +53,13 @@ def annotation(number: int, image: int, box: Sequence[float], category: int = 1,
 
 
 def coco_content(names: Sequence[str], annotations: Sequence[dict[str, Any]], size: tuple[int, int] = (40, 60)) -> dict[str, Any]:
-    """A COCO file's content; pictures are numbered 10, 20, ..."""
+    """A COCO file's content; images are numbered 10, 20, ..."""
     images = [{"id": 10 * k + 10, "file_name": name, "height": size[0], "width": size[1]} for k, name in enumerate(names)]
     return {"info": {}, "images": images, "annotations": list(annotations), "categories": [dict(entry) for entry in CATEGORIES]}
 
 
 def coco_folder(root: Path, splits: dict[str, dict[str, Any]], size: tuple[int, int] = (40, 60)) -> Path:
-    """annotations/instances_SPLIT2017.json with the given contents and SPLIT2017/ with their pictures; the folder."""
+    """annotations/instances_SPLIT2017.json with the given contents and SPLIT2017/ with their images; the folder."""
     (root / "annotations").mkdir(parents=True)
     for place, (split, content) in enumerate(splits.items()):
         (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(content))

@@ -1,4 +1,4 @@
-"""`resnets data check` on annotated data: every mistake named with its picture and numbers, and nothing where nothing is wrong."""
+"""`resnets data check` on annotated data: every mistake named with its image and numbers, and nothing where nothing is wrong."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from annotated_folders import annotation, coco_content, coco_folder, voc_object, voc_tree, voc_xml
-from picture_files import encoded
+from image_files import encoded
 
 from resnets.cli import main
 from resnets.data.annotations.masks import encoded_mask
@@ -65,28 +65,28 @@ def test_every_mistake_in_vocs_layout(sick_voc: Path) -> None:
     assert checkup.classes == ("cat", "dog")
     assert checkup.counts["val"] == (4, 4)
     found, below = kinds(checkup), "VOCdevkit/VOC2007/"
-    pictures = f"{below}JPEGImages/"
-    assert found["box-inverted"] == [(f"{pictures}00.jpg", "dog: xmin ymin xmax ymax 30 5 10 20")]
-    assert found["box-degenerate"] == [(f"{pictures}01.jpg", "dog: xmin ymin xmax ymax 30 5 29 20")]
-    assert found["box-outside"] == [(f"{pictures}02.jpg", "cat: xmin ymin xmax ymax 5 5 70 20 in a picture of 60 x 40")]
-    assert found["box-thin"] == [(f"{pictures}11.jpg", "dog: xmin ymin xmax ymax 7 7 7 20")]
-    assert found["size-differs"] == [(f"{pictures}04.jpg", "the annotation says 600 x 400, the file has 60 x 40")]
-    assert found["category-unknown"] == [(f"{pictures}05.jpg", "dgo, which the tree's list of classes does not name")]
-    assert [name for name, _ in found["annotation-broken"]] == [f"{pictures}06.jpg", f"{pictures}07.jpg"]
+    images = f"{below}JPEGImages/"
+    assert found["box-inverted"] == [(f"{images}00.jpg", "dog: xmin ymin xmax ymax 30 5 10 20")]
+    assert found["box-degenerate"] == [(f"{images}01.jpg", "dog: xmin ymin xmax ymax 30 5 29 20")]
+    assert found["box-outside"] == [(f"{images}02.jpg", "cat: xmin ymin xmax ymax 5 5 70 20 in an image of 60 x 40")]
+    assert found["box-thin"] == [(f"{images}11.jpg", "dog: xmin ymin xmax ymax 7 7 7 20")]
+    assert found["size-differs"] == [(f"{images}04.jpg", "the annotation says 600 x 400, the file has 60 x 40")]
+    assert found["category-unknown"] == [(f"{images}05.jpg", "dgo, which the tree's list of classes does not name")]
+    assert [name for name, _ in found["annotation-broken"]] == [f"{images}06.jpg", f"{images}07.jpg"]
     assert "nan 1 9 9" in found["annotation-broken"][0][1]
-    assert found["annotation-missing"][0] == (f"{pictures}08.jpg", f"no {below}Annotations/08.xml")
-    assert [name for name, _ in found["picture-missing"]] == [f"{pictures}09.jpg", f"{pictures}77.jpg"]
-    assert found["id-duplicate"] == [(f"{pictures}03.jpg", "listed twice in train.txt")]
-    assert (f"{pictures}03.jpg", "") in found["no-objects"]
-    assert [name for name, _ in found["empty"]] == [f"{pictures}10.jpg"]
+    assert found["annotation-missing"][0] == (f"{images}08.jpg", f"no {below}Annotations/08.xml")
+    assert [name for name, _ in found["image-missing"]] == [f"{images}09.jpg", f"{images}77.jpg"]
+    assert found["id-duplicate"] == [(f"{images}03.jpg", "listed twice in train.txt")]
+    assert (f"{images}03.jpg", "") in found["no-objects"]
+    assert [name for name, _ in found["empty"]] == [f"{images}10.jpg"]
     assert found["mask-missing"] == [(f"{below}SegmentationClass/15.png", "")]
     assert found["mask-broken"] == [
         (f"{below}SegmentationClass/13.png", "it has class 3, and there are 2"),
-        (f"{below}SegmentationClass/14.png", "it has 60 x 20 pixels, the picture 60 x 40"),
+        (f"{below}SegmentationClass/14.png", "it has 60 x 20 pixels, the image 60 x 40"),
     ]
     assert not {"class-missing", "contradiction"} & set(found)
     for name in ("05", "06", "07", "08", "09", "10"):
-        assert f"{pictures}{name}.jpg" in checkup.exclusions
+        assert f"{images}{name}.jpg" in checkup.exclusions
 
 
 def sick_content() -> dict[str, Any]:
@@ -115,15 +115,15 @@ def test_every_mistake_in_cocos_layout(tmp_path: Path) -> None:
     below, file = "train2017/", "annotations/instances_train2017.json"
     assert found["box-degenerate"] == [(f"{below}0.jpg", "dog: x 5 y 5 width 0 height 9")]
     assert found["box-inverted"] == [(f"{below}0.jpg", "dog: x 5 y 5 width -3 height 9")]
-    assert found["box-outside"] == [(f"{below}1.jpg", "person: x 50 y 5 width 30 height 9 in a picture of 60 x 40")]
+    assert found["box-outside"] == [(f"{below}1.jpg", "person: x 50 y 5 width 30 height 9 in an image of 60 x 40")]
     assert found["annotation-broken"][0][0] == f"{below}1.jpg"
     assert "[1, 2, 5, nan]" in found["annotation-broken"][0][1]
     assert found["category-unknown"] == [(f"{below}2.jpg", "category 7 of annotation 5")]
-    assert found["annotation-orphan"] == [(file, "annotation 7 of picture 990")]
-    assert found["picture-missing"] == [(f"{below}4.jpg", "no such file")]
+    assert found["annotation-orphan"] == [(file, "annotation 7 of image 990")]
+    assert found["image-missing"] == [(f"{below}4.jpg", "no such file")]
     assert found["no-objects"] == [(f"{below}2.jpg", "")]
     assert found["id-duplicate"] == [
-        ("5.jpg", "picture 10, as 0.jpg is"), (f"{below}3.jpg", "annotation 6"), (f"{below}4.jpg", "annotation 6"),
+        ("5.jpg", "image 10, as 0.jpg is"), (f"{below}3.jpg", "annotation 6"), (f"{below}4.jpg", "annotation 6"),
     ]  # fmt: skip
     assert [name for name, _ in found["mask-broken"]] == [f"{below}3.jpg", f"{below}4.jpg"]
     assert "class-missing" in found  # val has no dog
@@ -143,7 +143,7 @@ def test_a_broken_file_of_one_split_does_not_stop_the_check(tmp_path: Path) -> N
 
 
 def test_nothing_is_wrong_with_what_is_right(tmp_path: Path) -> None:
-    """A box over the whole picture, one of another's mirror image, a picture that a camera turned."""
+    """A box over the whole image, one of another's mirror image, an image that a camera turned."""
     stems = [f"{number:02}" for number in range(24)]
     tree = voc_tree(tmp_path / "pets", dict.fromkeys(stems, GOOD), {"train": stems[:12], "val": stems[12:]})
     exif = PIL.Image.Exif()
@@ -173,7 +173,7 @@ def test_by_command(sick_voc: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out = ["--output", str(tmp_path / "out"), "--workers", "0"]
     assert main(["data", "check", str(sick_voc), *out]) == 0
     said = capsys.readouterr().out
-    assert "pets: 17 pictures with 19 objects in 2 classes (train 13, val 4)" in said
+    assert "pets: 17 images with 19 objects in 2 classes (train 13, val 4)" in said
     assert "Boxes turned inside out" in said
     assert "30 5 10 20" in said
     assert "--exclude" not in said

@@ -20,7 +20,7 @@ def ramp(count: int, channels: int = 2, size: int = 6) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-def test_each_crop_is_a_window_of_its_padded_picture(mode: str) -> None:
+def test_each_crop_is_a_window_of_its_padded_image(mode: str) -> None:
     images = ramp(40)
     cropped = a.random_crop(images, 2, mode, seeded(40))  # type: ignore[arg-type]
     padded = torch.nn.functional.pad(images, (2,) * 4, mode="constant" if mode == "zeros" else mode)
@@ -29,7 +29,7 @@ def test_each_crop_is_a_window_of_its_padded_picture(mode: str) -> None:
         found = [(y, x) for y in range(5) for x in range(5) if torch.equal(original[:, y : y + 6, x : x + 6], crop)]
         assert found
         places.add(found[0])
-    assert len(places) > 10  # each picture has its own place
+    assert len(places) > 10  # each image has its own place
 
 
 def test_cropping_keeps_uint8_and_refuses_to_reflect_too_far() -> None:
@@ -47,7 +47,7 @@ def test_flips_mirror_about_half() -> None:
     assert 160 < sum(mirrored) < 240
 
 
-def test_alternating_flips_show_each_picture_both_ways() -> None:
+def test_alternating_flips_show_each_image_both_ways() -> None:
     images, places = ramp(600), torch.randperm(600, generator=Generator().manual_seed(0))
     even, odd, again = (a.alternating_horizontal_flip(images, places, epoch, seed=3) for epoch in (0, 1, 2))
     mirrored = torch.tensor([torch.equal(new, old.flip(-1)) for new, old in zip(even, images, strict=True)])
@@ -70,10 +70,10 @@ def test_cutout_clears_one_square() -> None:
     assert set(holes.tolist()) == {4, 6, 9}
 
 
-def test_mixup_blends_pictures_and_targets_alike() -> None:
+def test_mixup_blends_images_and_targets_alike() -> None:
     images, targets = torch.eye(4).view(4, 1, 2, 2), torch.eye(4)
     mixed, soft = a.mixup(images, targets, 0.4, seeded(4, 3))
-    torch.testing.assert_close(mixed.flatten(1), soft)  # each picture is its own one-hot target
+    torch.testing.assert_close(mixed.flatten(1), soft)  # each image is its own one-hot target
     torch.testing.assert_close(soft.sum(1), torch.ones(4))
 
 
@@ -81,8 +81,8 @@ def test_cutmix_targets_are_shares_of_area() -> None:
     images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 8, 8)
     for seed in range(20):
         mixed, soft = a.cutmix(images, torch.eye(6), 1.0, seeded(6, seed))
-        for picture, target in zip(mixed, soft, strict=True):
-            areas = torch.bincount(picture.long().flatten(), minlength=6) / 64
+        for image, target in zip(mixed, soft, strict=True):
+            areas = torch.bincount(image.long().flatten(), minlength=6) / 64
             torch.testing.assert_close(areas, target)
 
 
@@ -136,14 +136,12 @@ def test_a_resized_part_is_torchvisions(kind: str, size: int, length: int) -> No
         torch.testing.assert_close(result.float(), theirs, atol=0.51 if kind == "uint8" else 1e-2, rtol=0)
 
 
-def test_parts_between_pixels_are_scaled_pictures() -> None:
-    """He 2015's scale augmentation: a crop of the resized picture, which is never made."""
-    picture = torch.nn.functional.interpolate(
-        torch.rand(1, 1, 4, 4, generator=Generator().manual_seed(0)), (64, 64), mode="bicubic"
-    )
-    whole = vision.resize(picture, [40, 40], antialias=True)
+def test_parts_between_pixels_are_scaled_images() -> None:
+    """He 2015's scale augmentation: a crop of the resized image, which is never made."""
+    image = torch.nn.functional.interpolate(torch.rand(1, 1, 4, 4, generator=Generator().manual_seed(0)), (64, 64), mode="bicubic")
+    whole = vision.resize(image, [40, 40], antialias=True)
     for top, left in ((0, 0), (5, 11), (16, 16)):
-        part = a.resized_parts(picture, [Box(top * 1.6, left * 1.6, 24 * 1.6, 24 * 1.6)], 24)
+        part = a.resized_parts(image, [Box(top * 1.6, left * 1.6, 24 * 1.6, 24 * 1.6)], 24)
         expected = whole[..., top : top + 24, left : left + 24]
         # The outermost pixels see none beyond the part, as those of a cut-out do not.
         torch.testing.assert_close(part[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=2e-3, rtol=0)

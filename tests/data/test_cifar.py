@@ -26,7 +26,7 @@ PEERS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def rows(name: str, member: str) -> tuple[np.ndarray, list[int]]:
-    """The pictures of a member, the same whichever archive it is of."""
+    """The images of a member, the same whichever archive it is of."""
     stem = member.rpartition("/")[2].removesuffix(".bin")
     random = np.random.default_rng(sum(stem.encode()))
     count = 8 if "test" in stem else 12

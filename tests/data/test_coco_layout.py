@@ -36,18 +36,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_numbers_with_gaps_become_labels_and_lead_back(folder: Path, reports: list[str]) -> None:
-    pictures = open_coco(folder, "val")
-    assert pictures.classes == ("person", "dog", "bottle")
-    assert pictures.category_ids == (1, 18, 44)
-    assert pictures.image_ids == (10, 20)
-    assert pictures.annotation_ids.tolist() == [8, 7, 9]
-    first, second = pictures.objects(0), pictures.objects(1)
+    images = open_coco(folder, "val")
+    assert images.classes == ("person", "dog", "bottle")
+    assert images.category_ids == (1, 18, 44)
+    assert images.image_ids == (10, 20)
+    assert images.annotation_ids.tolist() == [8, 7, 9]
+    first, second = images.objects(0), images.objects(1)
     assert first.boxes.tolist() == [[1.5, 2, 4.5, 6]]
     assert second.boxes.tolist() == [[10, 5, 30, 25], [0, 0, 2, 40]]
-    assert [pictures.category_ids[label] for label in second.labels] == [18, 44]
+    assert [images.category_ids[label] for label in second.labels] == [18, 44]
     assert second.crowd.tolist() == [False, True]
     assert second.areas.tolist() == [400.5, 5]
-    assert pictures.name_of(0) == "val2017/a.jpg"
+    assert images.name_of(0) == "val2017/a.jpg"
     assert len(open_annotated("coco", "train", folder, reports.append)) == 2
     with pytest.raises(ValueError, match="not public"):
         open_annotated("coco", "test", folder, reports.append)
@@ -154,9 +154,9 @@ def broken(change: Any) -> str:
         ("[" * 100_000, "is no JSON"),
         ("[]", "needs lists images, annotations, categories"),
         (broken(lambda c: c.pop("annotations")), "needs lists"),
-        (broken(lambda c: c["images"].clear()), "lists no pictures"),
+        (broken(lambda c: c["images"].clear()), "lists no images"),
         (broken(lambda c: c["images"][0].pop("file_name")), "an entry 'file_name' is missing"),
-        (broken(lambda c: c["images"][1].update(id=10)), "two pictures have the number 10, b.jpg"),
+        (broken(lambda c: c["images"][1].update(id=10)), "two images have the number 10, b.jpg"),
         (broken(lambda c: c["categories"][1].update(id=1)), "two categories have the same number"),
         (broken(lambda c: c["annotations"][1].update(category_id=5)), r"annotation 8 of a\.jpg is of category 5"),
         (broken(lambda c: c["annotations"][1].update(bbox=[1, 2, float("nan"), 4])), r"a\.jpg: the box \[1, 2, nan, 4\]"),
@@ -172,11 +172,11 @@ def test_broken_files_are_refused_by_name(folder: Path, text: str, says: str) ->
         open_coco(folder, "val")
 
 
-def test_annotations_of_unlisted_pictures_are_passed_over(folder: Path, reports: list[str]) -> None:
+def test_annotations_of_unlisted_images_are_passed_over(folder: Path, reports: list[str]) -> None:
     (folder / "annotations/instances_val2017.json").write_text(broken(lambda c: c["annotations"][1].update(image_id=99)))
-    pictures = open_annotated(str(folder), "val", None, reports.append)
-    assert len(pictures.objects(0)) == 0
-    assert "1 annotations are of pictures that are not listed" in reports[0]
+    images = open_annotated(str(folder), "val", None, reports.append)
+    assert len(images.objects(0)) == 0
+    assert "1 annotations are of images that are not listed" in reports[0]
 
 
 def test_other_places(tmp_path: Path, folder: Path) -> None:
@@ -192,5 +192,5 @@ def test_other_places(tmp_path: Path, folder: Path) -> None:
     (exported / "valid/a.jpg").write_bytes(b"x")
     assert open_coco(exported, "val").read(0) == b"x"
     (folder / "train2017/a.jpg").unlink()
-    with pytest.raises(DataError, match=r"the picture a\.jpg of instances_train2017\.json lies in none of train2017/"):
+    with pytest.raises(DataError, match=r"the image a\.jpg of instances_train2017\.json is in none of train2017/"):
         open_coco(folder, "train")

@@ -26,21 +26,21 @@ def images() -> Tensor:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_picture_has_its_own_factor(
+def test_each_image_has_its_own_factor(
     images: Tensor, ours: Callable[[Tensor, Tensor], Tensor], theirs: Callable[[Tensor, float], Tensor], channels: int
 ) -> None:
     factors = torch.linspace(0, 1.99, len(images))
-    pictures = images[:, :channels]
-    changed = ours(pictures, factors)
+    rows = images[:, :channels]
+    changed = ours(rows, factors)
     assert changed.dtype == torch.uint8
-    for picture, factor, result in zip(pictures, factors, changed, strict=True):
+    for image, factor, result in zip(rows, factors, changed, strict=True):
         # Weights of grey differ in their fourth digit, and so do some roundings.
-        torch.testing.assert_close(result.int(), theirs(picture, float(factor)).int(), atol=2, rtol=0)
-    floating = ours(pictures.float(), factors).clamp(0, 255)
+        torch.testing.assert_close(result.int(), theirs(image, float(factor)).int(), atol=2, rtol=0)
+    floating = ours(rows.float(), factors).clamp(0, 255)
     torch.testing.assert_close(floating, changed.float(), atol=2, rtol=0)
 
 
-def test_floating_pictures_are_not_cut_off(images: Tensor) -> None:
+def test_floating_images_are_not_cut_off(images: Tensor) -> None:
     doubled = colour.brightness(images.float(), torch.full((9,), 2.0))
     torch.testing.assert_close(doubled, images * 2.0)
 
@@ -53,10 +53,10 @@ def test_jitter_is_three_changes_in_any_order(images: Tensor) -> None:
     draws = Draws(3, 9)
     orders, factors = draws.uniform(3).argsort(1), 0.6 + 0.8 * draws.uniform(3)
     assert len({tuple(order) for order in orders.tolist()}) > 3
-    for picture, order, factor, result in zip(mild / 255, orders.tolist(), factors.tolist(), ours, strict=True):
+    for image, order, factor, result in zip(mild / 255, orders.tolist(), factors.tolist(), ours, strict=True):
         for which in order:
-            picture = changes[which](picture, factor[which])
-        torch.testing.assert_close(result, picture * 255, atol=0.1, rtol=0)
+            image = changes[which](image, factor[which])
+        torch.testing.assert_close(result, image * 255, atol=0.1, rtol=0)
 
 
 def test_lighting_shifts_along_the_components() -> None:
@@ -68,7 +68,7 @@ def test_lighting_shifts_along_the_components() -> None:
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(3), atol=2e-3, rtol=0)
     one = colour.lighting(torch.full((2, 3, 4, 4), 250, dtype=torch.uint8), 30.0, Draws(0, 2))
     assert one.dtype == torch.uint8
-    assert {int(v) for v in one[0, 0].unique()} == {int(one[0, 0, 0, 0])}  # one colour for the whole picture
+    assert {int(v) for v in one[0, 0].unique()} == {int(one[0, 0, 0, 0])}  # one colour for the whole image
     with pytest.raises(ValueError, match="1 channels"):
         colour.lighting(torch.zeros(2, 1, 4, 4), 0.1, Draws(0, 2))
 

@@ -1,4 +1,4 @@
-"""Which part of a picture training sees."""
+"""Which part of an image training sees."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def table(boxes: list[Box]) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (64, 64), (100, 900)])
 def test_areas_and_places_are_torchvisions(height: int, width: int) -> None:
-    """Means and deviations of 4,000 parts; the widest picture also meets the fallback to the middle."""
+    """Means and deviations of 4,000 parts; the widest image also meets the fallback to the middle."""
     ours = table([ResizedCrop(kind="area").box(height, width, 224, row) for row in numbers(4000)])
     assert torch.equal(ours, ours.floor())
     assert bool((ours[:, :2] >= 0).all() & (ours[:, 0] + ours[:, 2] <= height).all() & (ours[:, 1] + ours[:, 3] <= width).all())
@@ -30,9 +30,9 @@ def test_areas_and_places_are_torchvisions(height: int, width: int) -> None:
     if len(places) > 1000:  # down and across go their own ways
         assert abs(float(torch.corrcoef(places.T)[0, 1])) < 5 / len(places) ** 0.5
     torch.manual_seed(0)
-    transform, picture = v2.RandomResizedCrop(224), torch.empty(3, height, width)
+    transform, image = v2.RandomResizedCrop(224), torch.empty(3, height, width)
     theirs = torch.tensor(
-        [[p[k] for k in ("top", "left", "height", "width")] for p in (transform.make_params([picture]) for _ in range(4000))],
+        [[p[k] for k in ("top", "left", "height", "width")] for p in (transform.make_params([image]) for _ in range(4000))],
         dtype=torch.float64,
     )
     spread = theirs.std(0)
@@ -46,7 +46,7 @@ def test_the_fallback_is_the_middle() -> None:
 
 
 def test_scale_augmentation_by_hand() -> None:
-    """A picture of 300 x 400 at a shorter side of 256: scale 256 / 300, resized to 256 x 341, of which 224 are cut."""
+    """An image of 300 x 400 at a shorter side of 256: scale 256 / 300, resized to 256 x 341, of which 224 are cut."""
     settings = ResizedCrop(kind="shorter-side")
     first = settings.box(300, 400, 224, [0.0] * 22)
     assert first == Box(0, 0, 224 / (256 / 300), 224 / (256 / 300))

@@ -24,14 +24,14 @@ def test_the_table_agrees_with_torchvision() -> None:
 
 def test_the_table_agrees_with_itself() -> None:
     info = DATASETS["fashion-mnist"]
-    picture = (info.size, info.size)
+    image = (info.size, info.size)
     assert [file.shape for file in FASHION_MNIST] == [
-        (info.num_train, *picture), (info.num_train,), (info.num_test, *picture), (info.num_test,),
+        (info.num_train, *image), (info.num_train,), (info.num_test, *image), (info.num_test,),
     ]  # fmt: skip
     assert [file.size for file in FASHION_MNIST] == [47_040_016, 60_008, 7_840_016, 10_008]
     for file in FASHION_MNIST:
         official, debian = file.archives
-        # Debian's archive lacks nothing but the name of the file, and the zero byte behind it, in the gzip header.
+        # Debian's archive lacks nothing but the name of the file, and the zero byte after it, in the gzip header.
         assert official.size - debian.size == len(file.name) + 1
 
 

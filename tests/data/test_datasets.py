@@ -57,7 +57,7 @@ def test_the_digits_as_published() -> None:
     with gzip.open(DIGITS_FOLDER / "digits.csv.gz", "rt") as stream:
         rows = [[int(number) for number in line.split(",")] for line in stream]
     expected = sorted([*(scaled[number] for number in row[:64]), row[64]] for row in rows)
-    found = sorted([*picture, label] for picture, label in zip(images.reshape(-1, 64).tolist(), labels.tolist(), strict=True))
+    found = sorted([*image, label] for image, label in zip(images.reshape(-1, 64).tolist(), labels.tolist(), strict=True))
     assert found == expected
 
 
@@ -109,7 +109,7 @@ def test_unknown_names_and_splits() -> None:
     [
         (torch.zeros(2, 1, 3, 3), torch.zeros(2, dtype=torch.int64), "images must be uint8"),
         (torch.zeros(2, 3, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"images must be uint8 \(N, C, H, W\)"),
-        (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "one for each of 2 pictures"),
+        (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "one for each of 2 images"),
         (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.zeros(2), "labels must be int64"),
         (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([0, 2]), "0 to 1, the classes, but reach from 0 to 2"),
         (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.tensor([-1, 0]), "reach from -1 to 0"),
@@ -147,7 +147,7 @@ def test_a_held_out_part_of_a_split() -> None:
     assert (rest.split, held.split) == ("train-rest", "train-holdout")
     assert rest.classes == held.classes == train.classes
 
-    # Every picture is in exactly one part, with its own label.
+    # Every image is in exactly one part, with its own label.
     def rows(arrays: ImageArrays) -> list[list[int]]:
         return torch.cat([arrays.images.flatten(1).long(), arrays.labels[:, None]], dim=1).tolist()
 
@@ -161,7 +161,7 @@ def test_a_held_out_part_of_a_split() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, 1e-6, 1 - 1e-6, float("nan")])
 def test_a_share_that_leaves_nothing(share: float) -> None:
-    with pytest.raises(ValueError, match=r"share=.* of 360 pictures leaves one part empty"):
+    with pytest.raises(ValueError, match=r"share=.* of 360 images leaves one part empty"):
         split_holdout(load("digits", "test"), share, 0)
 
 

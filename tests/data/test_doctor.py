@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from broken_pictures import UNREADABLE
-from hostile_pictures import CRASHES, HANGS, HostilePictures, square_but_7
+from broken_images import UNREADABLE
+from hostile_images import CRASHES, HANGS, HostileImages, square_but_7
 from PIL import Image, ImageEnhance
-from sick_folders import clean_folder, encoded, picture, sick_folder
+from sick_folders import clean_folder, encoded, make_image, sick_folder
 
 from resnets.data.datasets.catalogue import ImageArrays
-from resnets.data.datasets.folders import OwnPictures, find_folder
+from resnets.data.datasets.folders import OwnImages, find_folder
 from resnets.data.datasets.holdout import read_exclusions, without
-from resnets.data.doctor.check import check_arrays, check_pictures, class_findings, folder_findings, thumbnails
+from resnets.data.doctor.check import check_arrays, check_images, class_findings, folder_findings, thumbnails
 from resnets.data.doctor.findings import KINDS, SEVERITIES, Checkup, Finding, in_order, shown, write_exclusions
 from resnets.data.doctor.image import examine
-from resnets.data.image_source import PictureFiles
+from resnets.data.image_source import ImageFiles
 from resnets.data.workers.isolated import Lost, outcomes
 
 
 def check(root: Path, *, workers: int = 0, near_duplicates: bool = False) -> Checkup:
     own = find_folder(root, lenient=True)
-    checkup = check_pictures(list(own.splits.values()), name=own.name, workers=workers, near_duplicates=near_duplicates)
+    checkup = check_images(list(own.splits.values()), name=own.name, workers=workers, near_duplicates=near_duplicates)
     return dataclasses.replace(checkup, findings=in_order((*checkup.findings, *folder_findings(own))))
 
 
@@ -57,7 +57,7 @@ def test_each_kind_planted_once_is_found_once(checked: Checkup) -> None:
     cat = "train/cat/"
     assert named(checked) == {
         "empty": (cat + "empty.jpg",),
-        "no-picture": (cat + "text.jpg",),
+        "no-image": (cat + "text.jpg",),
         "damaged": (cat + "truncated.jpg",),
         "too-large": (cat + "bomb.png",),
         "leak": ("train/dog/0.jpg", "val/dog/copy.jpg"),
@@ -77,7 +77,7 @@ def test_each_kind_planted_once_is_found_once(checked: Checkup) -> None:
     assert details["animated"] == "GIF, 3 frames"
     assert details["too-large"].startswith(f"3,600,000,000 pixels declared in {len(UNREADABLE['bomb.png']())} bytes")
     assert details["tiny"] == "shorter side 7 pixels; the median is 72"
-    assert "'This is no picture.'" in details["no-picture"]
+    assert "'This is no image.'" in details["no-image"]
 
 
 def test_left_out_is_what_cannot_be_read_and_the_training_copy_of_a_leak(checked: Checkup) -> None:
@@ -96,9 +96,9 @@ def test_training_understands_the_list(broken: Path, checked: Checkup, tmp_path:
     names = read_exclusions(tmp_path / "exclude.csv")
     assert names == frozenset(checked.exclusions)
     own = find_folder(broken)
-    rest = {split: without(pictures, names) for split, pictures in own.splits.items()}
+    rest = {split: without(images, names) for split, images in own.splits.items()}
     assert len(own.splits["train"]) - len(rest["train"]) == len(UNREADABLE) + 1
-    again = check_pictures(list(rest.values()), name="again", workers=0)
+    again = check_images(list(rest.values()), name="again", workers=0)
     assert again.exclusions == {}
 
 
@@ -127,8 +127,8 @@ def test_classes_that_differ_between_splits(tmp_path: Path) -> None:
     (root / "val" / "dog").rename(root / "val" / "Dog")
     findings = [finding for finding in check(root).findings if finding.kind == "class-missing"]
     assert [(finding.names, finding.detail) for finding in findings] == [
-        (("Dog",), "no pictures in train, but in val; Dog is spelt dog there?"),
-        (("dog",), "no pictures in val, but in train; dog is spelt Dog there?"),
+        (("Dog",), "no images in train, but in val; Dog is spelt dog there?"),
+        (("dog",), "no images in val, but in train; dog is spelt Dog there?"),
     ]
 
 
@@ -136,28 +136,28 @@ def test_imbalance_by_hand() -> None:
     classes = ("a", "b", "c")
     found = list(class_findings(classes, {"train": (230, 20, 100), "val": (5, 1, 5)}))
     assert [(finding.kind, finding.names) for finding in found] == [("imbalance", ("a", "b"))]
-    assert found[0].detail == "a has 230 pictures in train, b 20: 11.5 times as many"
+    assert found[0].detail == "a has 230 images in train, b 20: 11.5 times as many"
     assert not list(class_findings(classes, {"train": (200, 20, 100)}))  # exactly ten times
     few = list(class_findings(classes, {"all": (10, 9, 90)}))
-    assert [(finding.kind, finding.names, finding.detail) for finding in few] == [("few-pictures", ("b",), "b 9 in all")]
+    assert [(finding.kind, finding.names, finding.detail) for finding in few] == [("few-images", ("b",), "b 9 in all")]
 
 
-def test_small_pictures_are_not_tiny_where_all_are_small(tmp_path: Path) -> None:
+def test_small_images_are_not_tiny_where_all_are_small(tmp_path: Path) -> None:
     root = tmp_path / "small"
     for seed in range(24):
         path = root / "ab"[seed % 2] / f"{seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(seed, (8, 8)).save(path)
+        make_image(seed, (8, 8)).save(path)
     assert check(root).findings == ()
 
 
-def test_a_blank_a_transparent_and_a_misnamed_picture(tmp_path: Path) -> None:
+def test_a_blank_a_transparent_and_a_misnamed_image(tmp_path: Path) -> None:
     root = clean_folder(tmp_path / "odd")
     Image.new("RGB", (50, 40), (7, 8, 9)).save(root / "train" / "cat" / "blank.png")
-    glass = picture(70).convert("RGBA")
+    glass = make_image(70).convert("RGBA")
     glass.putalpha(128)
     glass.save(root / "train" / "cat" / "glass.png")
-    (root / "val" / "dog" / "really.jpg").write_bytes(encoded(picture(71), "PNG"))
+    (root / "val" / "dog" / "really.jpg").write_bytes(encoded(make_image(71), "PNG"))
     checkup = check(root)
     assert named(checkup) == {
         "blank": ("train/cat/blank.png",), "transparent": ("train/cat/glass.png",), "misnamed": ("val/dog/really.jpg",),
@@ -175,14 +175,14 @@ def test_sixteen_bits_of_a_colour_png_are_seen_though_pillow_shows_eight() -> No
     data = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    assert examine(content, "a.png", likeness=False).remarks == (("sixteen-bit", "PNG, 5×4, 16 bits a channel"),)
+    assert examine(content, "a.png", likeness=False).remarks == (("sixteen-bit", "PNG, 5×4, 16 bits per channel"),)
 
 
-def test_what_lies_beside_the_pictures(tmp_path: Path) -> None:
+def test_what_lies_beside_the_images(tmp_path: Path) -> None:
     root = clean_folder(tmp_path / "beside")
     (root / "train" / "cat" / "notes.txt").write_text("notes")
     (root / "README").write_text("words")
-    (root / "train" / "stray.jpg").write_bytes(encoded(picture(80)))
+    (root / "train" / "stray.jpg").write_bytes(encoded(make_image(80)))
     (root / "train" / "bird").mkdir()
     (root / "train" / "cat" / ".DS_Store").write_bytes(b"\0")
     assert [(finding.kind, finding.names) for finding in folder_findings(find_folder(root, lenient=True))] == [
@@ -197,17 +197,17 @@ def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
     root = clean_folder(tmp_path / "gone")
     own = find_folder(root)
     (root / "train" / "cat" / "5.jpg").unlink()
-    checkup = check_pictures(list(own.splits.values()), name="gone", workers=0)
+    checkup = check_images(list(own.splits.values()), name="gone", workers=0)
     assert named(checkup) == {"no-access": ("train/cat/5.jpg",)}
     assert checkup.exclusions == {"train/cat/5.jpg": "no-access: No such file or directory"}
 
 
 def test_a_crash_and_a_hang_cost_the_file_and_nothing_else(tmp_path: Path) -> None:
     own = find_folder(clean_folder(tmp_path / "hostile"))
-    values = {field.name: getattr(own.splits["train"], field.name) for field in dataclasses.fields(PictureFiles)}
+    values = {field.name: getattr(own.splits["train"], field.name) for field in dataclasses.fields(ImageFiles)}
     said: list[tuple[int, int]] = []
-    checkup = check_pictures(
-        [HostilePictures(**values)], name="hostile", workers=2, seconds=3, progress=lambda *done: said.append(done)
+    checkup = check_images(
+        [HostileImages(**values)], name="hostile", workers=2, seconds=3, progress=lambda *done: said.append(done)
     )  # fmt: skip
     assert said == [(done, 24) for done in range(1, 25)]
     names = own.splits["train"].paths
@@ -233,10 +233,10 @@ def test_jobs_are_taken_as_they_are_needed() -> None:
     assert len(taken) < 100
 
 
-def test_thumbnails_of_whole_and_of_damaged_pictures(broken: Path) -> None:
-    pictures = find_folder(broken).splits["train"]
-    wanted = {name: (0, pictures.paths.index(f"train/cat/{name}")) for name in (*UNREADABLE, "turned.jpg", "0.jpg")}
-    found = thumbnails([pictures], list(wanted.values()), workers=0)
+def test_thumbnails_of_whole_and_of_damaged_images(broken: Path) -> None:
+    images = find_folder(broken).splits["train"]
+    wanted = {name: (0, images.paths.index(f"train/cat/{name}")) for name in (*UNREADABLE, "turned.jpg", "0.jpg")}
+    found = thumbnails([images], list(wanted.values()), workers=0)
     seen = {name for name, place in wanted.items() if place in found}
     assert seen == {"truncated.jpg", "turned.jpg", "0.jpg"}
     assert all(content.startswith(b"\xff\xd8\xff") for content in found.values())
@@ -289,4 +289,4 @@ def test_findings_as_json_and_their_order() -> None:
 
 
 def test_a_list_of_files_has_no_folder_to_look_around_in(tmp_path: Path) -> None:
-    assert not list(folder_findings(OwnPictures("list", tmp_path / "list.csv", {})))
+    assert not list(folder_findings(OwnImages("list", tmp_path / "list.csv", {})))

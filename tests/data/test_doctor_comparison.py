@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 from PIL import Image
-from sick_folders import encoded, picture
+from sick_folders import encoded, make_image
 
 from resnets.data.doctor.comparison import CORRELATION, NEAR_BITS, Fingerprints, Split
 from resnets.data.doctor.image import Examined, examine, fingerprint, likeness_of, perceptual_hash, pixel_fingerprint
@@ -15,7 +15,7 @@ def test_copies_on_three_sides_stay_in_the_one_held_back_most() -> None:
     labels = np.zeros(2, np.int64)
     prints = Fingerprints([Split(name, ("a",), labels, (name + "{}").format) for name in ("test", "train", "val")], likeness=False)
     for number in range(3):
-        for index in range(2):  # the first of each split is the same picture, the second its own
+        for index in range(2):  # the first of each split is the same image, the second its own
             digest = fingerprint(b"same" if index == 0 else bytes([number]))
             prints.put((number, index), Examined((), digest, digest, b"", 5))
     (finding,) = prints.same()
@@ -24,7 +24,7 @@ def test_copies_on_three_sides_stay_in_the_one_held_back_most() -> None:
 
 
 def test_fingerprints_are_blake2b_of_bytes_and_of_pixels_with_their_size() -> None:
-    image = picture(3)
+    image = make_image(3)
     content = encoded(image, "PNG")
     seen = examine(content, "a.png", likeness=False)
     assert seen.content == hashlib.blake2b(content, digest_size=16).digest()
@@ -82,11 +82,11 @@ def test_hashes_are_alike_up_to_the_stated_distance() -> None:
     assert {finding.names[::-1] for finding in prints.near()} == expected
 
 
-def test_resized_and_recompressed_copies_are_within_both_limits_and_other_pictures_beyond() -> None:
+def test_resized_and_recompressed_copies_are_within_both_limits_and_other_images_beyond() -> None:
     for seed in range(20):
-        image = picture(seed, (300, 220))
+        image = make_image(seed, (300, 220))
         with Image.open(io.BytesIO(encoded(image.resize((190, 140)), quality=50))) as copy:
-            same, other = (likeness_of(np.asarray(one.convert("RGB"))) for one in (copy, picture(seed + 500, (300, 220))))
+            same, other = (likeness_of(np.asarray(one.convert("RGB"))) for one in (copy, make_image(seed + 500, (300, 220))))
         base = likeness_of(np.asarray(image))
         assert _distance(base, same) <= NEAR_BITS
         assert _correlation(base, same) >= CORRELATION

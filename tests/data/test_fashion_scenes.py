@@ -88,7 +88,7 @@ def test_enough_of_each_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_garment_is_where_its_mask_is() -> None:
-    """The picture changes where garments are laid on it, and nowhere else."""
+    """The image changes where garments are laid on it, and nowhere else."""
     settings = SceneSettings(size=96, smallest=30, largest=48, empty=0.0, objects=1)
     scene = draw(garments(), settings, Numbers(1, 7, 0, 2))
     bare = draw(garments(), settings.model_copy(update={"empty": 0.9999999}), Numbers(1, 7, 0, 2))
@@ -160,10 +160,10 @@ def test_the_same_seed_makes_the_same_bytes(good: Path, tmp_path: Path, reports:
         )
     )
     assert first == second
-    pictures = [name for name in first if name.endswith(".jpg")]
-    assert len(pictures) == 10
-    assert all(longer[name] == first[name] for name in pictures)
-    assert all(other[name] != first[name] for name in pictures)
+    images = [name for name in first if name.endswith(".jpg")]
+    assert len(images) == 10
+    assert all(longer[name] == first[name] for name in images)
+    assert all(other[name] != first[name] for name in images)
 
 
 def test_both_layouts_as_other_programs_read_them(good: Path, tmp_path: Path, reports: list[str]) -> None:
@@ -217,8 +217,8 @@ def test_the_set_is_made_where_there_is_none(good: Path, reports: list[str], mon
 
 def test_a_set_in_its_place_is_used(good: Path, tmp_path: Path, reports: list[str]) -> None:
     make_scenes(None, SMALL, garments=good, report=reports.append)
-    pictures = open_annotated("fashion-scenes", "val", None, reports.append)
-    assert (pictures.name, pictures.split, len(pictures)) == ("fashion-scenes", "val", 4)
+    images = open_annotated("fashion-scenes", "val", None, reports.append)
+    assert (images.name, images.split, len(images)) == ("fashion-scenes", "val", 4)
     assert len(open_annotated("fashion-scenes", "train", fashion_scenes.default_folder(), reports.append)) == 6
     reports.clear()
     make_scenes(None, SMALL, garments=good, report=reports.append)

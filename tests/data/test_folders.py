@@ -1,4 +1,4 @@
-"""Folders of pictures, against torchvision's ImageFolder, and what does not belong in them."""
+"""Folders of images, against torchvision's ImageFolder, and what does not belong in them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def test_labels_and_order_are_those_of_torchvision(tmp_path: Path) -> None:
     (folder / "ape" / "2.jpg").symlink_to(folder / "ape" / "1.jpg")
     theirs = ImageFolder(str(folder), allow_empty=True)
     own = find_folder(folder)
-    pictures = own.training
-    assert [(str(folder / path), pictures.classes[label]) for path, label in zip(pictures.paths, pictures.labels, strict=True)] == [
+    images = own.training
+    assert [(str(folder / path), images.classes[label]) for path, label in zip(images.paths, images.labels, strict=True)] == [
         (path, theirs.classes[label]) for path, label in theirs.samples
     ]
     (folder / "outside").rmdir()
     assert find_folder(folder).classes == tuple(ImageFolder(str(folder)).classes)
     assert find_folder(folder).training.labels.tolist() == ImageFolder(str(folder)).targets
-    assert own.ignored == {"no picture by its name": 1}
-    assert own.notes == ("folders without pictures, which are no classes: outside",)
+    assert own.ignored == {"no image by its name": 1}
+    assert own.notes == ("folders without images, which are no classes: outside",)
 
 
 @pytest.mark.parametrize("names", [("train", "val"), ("training", "valid"), ("Train", "Validation"), ("train", "test")])
@@ -55,7 +55,7 @@ def test_splits_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
 def test_val_comes_before_test_and_classes_of_that_name_are_classes(tmp_path: Path) -> None:
     own = find_folder(put(tmp_path / "x", "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "test/b/1.jpg"))
     assert own.evaluation is own.splits["val"]
-    assert any("val has no pictures of b" in note for note in own.notes)
+    assert any("val has no images of b" in note for note in own.notes)
     assert find_folder(put(tmp_path / "y", "test/1.jpg", "other/1.jpg")).classes == ("other", "test")
 
 
@@ -65,7 +65,7 @@ def test_hidden_files_and_loose_ones_are_counted(tmp_path: Path) -> None:
     )
     own = find_folder(folder)
     assert len(own.training) == 2
-    assert own.ignored == {"hidden": 3, "outside of a class folder": 1, "no picture by its name": 2}
+    assert own.ignored == {"hidden": 3, "outside of a class folder": 1, "no image by its name": 2}
     assert any(message.startswith("6 files were ignored: ") for message in own.messages())
 
 
@@ -77,20 +77,20 @@ def test_a_link_that_leads_upwards_ends(tmp_path: Path) -> None:
 
 def test_classes_that_differ_between_the_splits(tmp_path: Path) -> None:
     folder = put(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg")
-    with pytest.raises(DataError, match="val has pictures of c, of which train has none"):
+    with pytest.raises(DataError, match="val has images of c, of which train has none"):
         find_folder(folder)
     assert find_folder(folder, lenient=True).classes == ("a", "b", "c")
     os.rename(folder / "val" / "c", folder / "val" / "b")
     put(folder, "train/c/1.jpg")
-    assert "val has no pictures of c, which are therefore not evaluated there" in find_folder(folder).notes
+    assert "val has no images of c, which are therefore not evaluated there" in find_folder(folder).notes
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ((), "holds no pictures in folders of classes"),
-        (("1.jpg", "2.jpg"), "holds no pictures in folders of classes"),
-        (("train/a/1.txt", "val/a/1.jpg"), "holds no pictures in folders of classes"),
+        ((), "holds no images in folders of classes"),
+        (("1.jpg", "2.jpg"), "holds no images in folders of classes"),
+        (("train/a/1.txt", "val/a/1.jpg"), "holds no images in folders of classes"),
         (("train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"), "val/ and valid/, both for val"),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_is_no_data(tmp_path: Path, files: tuple[str, ...], message: str) -
 def test_flat_splits_are_not_used(tmp_path: Path) -> None:
     own = find_folder(put(tmp_path / "x", "train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"))
     assert own.evaluation is None
-    assert own.notes == ("test/ has no pictures in folders of classes, and is not used",)
+    assert own.notes == ("test/ has no images in folders of classes, and is not used",)
 
 
 def test_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,5 +115,5 @@ def test_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
     with pytest.raises(DataError, match="no folder or file absent"):
         find_own("absent")
-    with pytest.raises(DataError, match=r"no folder of pictures and no \.csv"):
+    with pytest.raises(DataError, match=r"no folder of images and no \.csv"):
         find_own("mine/a/1.jpg")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from resnets.data.datasets.folders import OwnPictures
+from resnets.data.datasets.folders import OwnImages
 from resnets.data.datasets.imagenet import TRUTH, class_order, find_imagenet
 from resnets.data.datasets.locate import locate
 from resnets.data.datasets.mat import read_structs
@@ -19,11 +19,11 @@ from resnets.data.errors import DataError
 WNIDS = ("n02119789", "n01440764", "n03710637", "n02066245")
 """In the devkit's order, which is not that of their names."""
 NUMBERS = [3, 1, 4, 2, 2, 1]
-"""The devkit's number of each validation picture."""
+"""The devkit's number of each validation image."""
 
 
 def write_meta(path: Path, *, compressed: bool) -> None:
-    """As the devkit's: a column of structs, the last of which is no class of pictures but a parent of such."""
+    """As the devkit's: a column of structs, the last of which is no class of images but a parent of such."""
     scipy_io = pytest.importorskip("scipy.io")
     fields = [
         ("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O"), ("num_children", "O"), ("children", "O"),
@@ -55,19 +55,19 @@ def imagenet(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-def labels_by_name(own: OwnPictures) -> dict[str, int]:
+def labels_by_name(own: OwnImages) -> dict[str, int]:
     val = own.splits["val"]
     return {Path(path).name: int(label) for path, label in zip(val.paths, val.labels, strict=True)}
 
 
 def sorted_into_folders(imagenet: Path) -> None:
-    """As torchvision does it: classes of the devkit's numbers by scipy, pictures in the order of their names."""
+    """As torchvision does it: classes of the devkit's numbers by scipy, images in the order of their names."""
     data = imagenet / "ILSVRC2012_devkit_t12" / "data"
     synsets = pytest.importorskip("scipy.io").loadmat(data / "meta.mat", squeeze_me=True)["synsets"]
     of_number = {row["ILSVRC2012_ID"]: row["WNID"] for row in synsets if row["num_children"] == 0}
     assert class_order(data / "meta.mat") == of_number
-    pictures = sorted((imagenet / "val").iterdir())
-    for number, path in zip((data / TRUTH).read_text().split(), pictures, strict=True):
+    images = sorted((imagenet / "val").iterdir())
+    for number, path in zip((data / TRUTH).read_text().split(), images, strict=True):
         folder = imagenet / "val" / of_number[int(number)]
         folder.mkdir(exist_ok=True)
         path.rename(folder / path.name)

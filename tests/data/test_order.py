@@ -1,4 +1,4 @@
-"""Which pictures each step takes, and what it draws: by seed, epoch and step alone, however many processes share it."""
+"""Which images each step takes, and what it draws: by seed, epoch and step alone, however many processes share it."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_an_epoch_can_begin_in_its_middle_with_the_same_draws() -> None:
 
 def test_a_small_data_set_is_one_batch_and_an_empty_one_an_error() -> None:
     assert order(4, batch_size=100).steps_in(0) == 1
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         order(0)
 
 
@@ -70,7 +70,7 @@ def test_processes_share_each_batch_and_its_draws(world: int) -> None:
 def test_a_last_batch_with_fewer_rows_than_processes_is_left_out() -> None:
     assert order(9, 4, drop_last=False).steps_in(0) == 3
     assert order(9, 4, drop_last=False, share=Share(0, 2)).steps_in(0) == 2
-    with pytest.raises(ValueError, match="a batch of 2 pictures has too few for 4 processes"):
+    with pytest.raises(ValueError, match="a batch of 2 images has too few for 4 processes"):
         order(9, 2, share=Share(0, 4))
 
 
@@ -81,7 +81,7 @@ def test_balanced_sampling_draws_by_probability_with_replacement() -> None:
     assert share == pytest.approx(0.5, abs=4 * (0.25 / len(seen)) ** 0.5)
 
 
-def test_repeated_augmentation_shows_a_picture_several_times_with_other_draws() -> None:
+def test_repeated_augmentation_shows_an_image_several_times_with_other_draws() -> None:
     (plan,) = order(12, 12, repeats=3).steps(0)
     values, counts = plan.indices.unique(return_counts=True)
     assert (len(values), counts.tolist()) == (4, [3, 3, 3, 3])

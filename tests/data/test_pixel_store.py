@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import picture_files
+from image_files import image_files
 
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.loaders import pixel_store
@@ -35,8 +35,8 @@ def test_what_training_keeps_by_hand() -> None:
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("length", range(100, 120))
 @pytest.mark.parametrize("size", [31, 32])
-def test_evaluation_from_what_training_keeps_is_that_of_the_picture(length: int, size: int, interpolation: str) -> None:
-    """Also where the middle of a long picture is kept: its centred crop lies where that of the whole does, to the pixel."""
+def test_evaluation_from_what_training_keeps_is_that_of_the_image(length: int, size: int, interpolation: str) -> None:
+    """Also where the middle of a long image is kept: its centred crop is where that of the whole does, to the pixel."""
     seen = Preprocessing.model_validate({"size": size, "resize": 36, "interpolation": interpolation})
     pixels = np.random.default_rng(length).integers(0, 256, (30, length, 3)).astype(np.uint8)
     kept = Stored.for_training(seen).made(pixels)
@@ -47,7 +47,7 @@ def test_evaluation_from_what_training_keeps_is_that_of_the_picture(length: int,
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stored", [TRAINING, EVALUATION])
 def test_memory_and_disk_hold_the_same(stored: Stored, workers: int, tmp_path: Path, reports: list[str]) -> None:
-    source = picture_files(tmp_path / "pictures", 40, broken=(4, 7), missing=(11,))
+    source = image_files(tmp_path / "images", 40, broken=(4, 7), missing=(11,))
     memory = memory_store(source, stored, workers=workers, folder=None, report=reports.append)
     disk = disk_store(source, stored, workers=workers, folder=tmp_path / "cache", report=reports.append)
     for store in (memory, disk):
@@ -60,8 +60,8 @@ def test_memory_and_disk_hold_the_same(stored: Stored, workers: int, tmp_path: P
     assert expected_bytes(source, stored) == pytest.approx(sum(memory.pixels(i).size for i in range(37)) * 40 / 37, rel=0.05)
 
 
-def test_pictures_lie_whole_in_segments(tmp_path: Path, reports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    source = picture_files(tmp_path, 12)
+def test_images_lie_whole_in_segments(tmp_path: Path, reports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = image_files(tmp_path, 12)
     whole = memory_store(source, TRAINING, workers=0, folder=None, report=reports.append)
     monkeypatch.setattr(pixel_store, "_SEGMENT", 10_000)
     parts = memory_store(source, TRAINING, workers=0, folder=None, report=reports.append)
@@ -69,19 +69,19 @@ def test_pictures_lie_whole_in_segments(tmp_path: Path, reports: list[str], monk
     assert all(np.array_equal(whole.pixels(i), parts.pixels(i)) for i in range(12))
 
 
-def test_a_file_is_found_again_and_a_changed_picture_makes_another(tmp_path: Path, reports: list[str]) -> None:
-    source = picture_files(tmp_path / "pictures", 6)
+def test_a_file_is_found_again_and_a_changed_image_makes_another(tmp_path: Path, reports: list[str]) -> None:
+    source = image_files(tmp_path / "images", 6)
 
     def store() -> list[str]:
         reports.clear()
         disk_store(source, TRAINING, workers=0, folder=tmp_path / "cache", report=reports.append)
         return list(reports)
 
-    assert store() == ["shapes train: all 6 pictures are decoded once"]
+    assert store() == ["shapes train: all 6 images are decoded once"]
     assert store() == []
-    os.utime(tmp_path / "pictures" / "003.png", (1, 1))
+    os.utime(tmp_path / "images" / "003.png", (1, 1))
     assert len(store()) == 1
-    (tmp_path / "pictures" / "004.jpg").unlink()
+    (tmp_path / "images" / "004.jpg").unlink()
     assert len(store()) == 1
     assert pixel_file(source, TRAINING, tmp_path) != pixel_file(source, EVALUATION, tmp_path)
     assert pixel_file(source, TRAINING, tmp_path) == pixel_file(
@@ -91,7 +91,7 @@ def test_a_file_is_found_again_and_a_changed_picture_makes_another(tmp_path: Pat
 
 @pytest.mark.parametrize("harm", ["cut", "pixels", "index", "trailer", "empty", "longer"])
 def test_a_damaged_file_is_named_and_made_again(harm: str, tmp_path: Path, reports: list[str]) -> None:
-    source = picture_files(tmp_path / "pictures", 8)
+    source = image_files(tmp_path / "images", 8)
     expected = disk_store(source, TRAINING, workers=0, folder=tmp_path, report=reports.append)
     path = pixel_file(source, TRAINING, tmp_path)
     whole = bytearray(path.read_bytes())
@@ -117,7 +117,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    source = picture_files(tmp_path / "pictures", 4)
+    source = image_files(tmp_path / "images", 4)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"could not write .*pixels: No space left"):
         disk_store(source, TRAINING, workers=0, folder=tmp_path / "cache", report=reports.append)
@@ -125,7 +125,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing_behind(
 
 
 def test_the_rest_of_a_killed_process_is_cleared_away(tmp_path: Path, reports: list[str]) -> None:
-    source = picture_files(tmp_path / "pictures", 4)
+    source = image_files(tmp_path / "images", 4)
     path = pixel_file(source, TRAINING, tmp_path)
     rest = path.with_name(f".{path.name}.abc.part")
     rest.write_bytes(b"half")
@@ -139,7 +139,7 @@ def test_the_rest_of_a_killed_process_is_cleared_away(tmp_path: Path, reports: l
 def test_auto_takes_what_there_is_room_for(
     memory: int, room: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = picture_files(tmp_path, 20)
+    source = image_files(tmp_path, 20)
     monkeypatch.setattr("resnets.data.loaders.storage.free_memory", lambda: memory)
     monkeypatch.setattr("resnets.data.loaders.storage.free_room", lambda folder: room)
     place, why = choose_place(source, TRAINING, "auto", tmp_path / "cache")

@@ -30,19 +30,19 @@ TORCHVISION = {
 
 
 @pytest.fixture
-def pictures() -> Tensor:
-    """Six smooth pictures with some noise, (6, 3, 24, 30) uint8."""
+def images() -> Tensor:
+    """Six smooth images with some noise, (6, 3, 24, 30) uint8."""
     coarse = torch.rand(6, 3, 4, 5, generator=Generator().manual_seed(0)) * 200 + 20
     smooth = torch.nn.functional.interpolate(coarse, (24, 30), mode="bilinear", align_corners=True)
     return (smooth + 10 * torch.rand(6, 3, 24, 30, generator=Generator().manual_seed(1))).to(torch.uint8)
 
 
-def as_pillow(picture: Tensor) -> PIL.Image.Image:
-    return PIL.Image.fromarray(picture.permute(1, 2, 0).numpy())
+def as_pillow(image: Tensor) -> PIL.Image.Image:
+    return PIL.Image.fromarray(image.permute(1, 2, 0).numpy())
 
 
-def as_tensor(picture: PIL.Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def as_tensor(image: PIL.Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def test_the_spaces_hold_what_the_references_hold() -> None:
@@ -54,51 +54,51 @@ def test_the_spaces_hold_what_the_references_hold() -> None:
 
 @pytest.mark.parametrize("name", TIMM)
 @pytest.mark.parametrize("magnitude", [0.0, 3.3, 7.0, 9.9])
-def test_rand_augments_operations_are_timms(pictures: Tensor, name: str, magnitude: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures through Pillow, with the sign fixed; the outermost pixels of moved ones, where Pillow samples differently, may differ."""
+def test_rand_augments_operations_are_timms(images: Tensor, name: str, magnitude: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images through Pillow, with the sign fixed; the outermost pixels of moved ones, where Pillow samples differently, may differ."""
     for sign in (1.0, -1.0):
         monkeypatch.setattr(timm_policies, "_randomly_negate", lambda value, sign=sign: sign * value)
         hparams = {"img_mean": tuple(map(int, FILL)), "interpolation": PIL.Image.BILINEAR}
         theirs = timm_policies.AugmentOp(TIMM[name], prob=1.0, magnitude=magnitude, hparams=hparams)
         ours = policies._RAND[name](torch.full((6,), magnitude / 10), torch.full((6,), sign), 24, 30)
-        changed = apply_operations(pictures, [name], torch.zeros(6, dtype=torch.long), ours, FILL)
-        for picture, result in zip(pictures, changed, strict=True):
-            expected = as_tensor(theirs(as_pillow(picture)))
+        changed = apply_operations(images, [name], torch.zeros(6, dtype=torch.long), ours, FILL)
+        for image, result in zip(images, changed, strict=True):
+            expected = as_tensor(theirs(as_pillow(image)))
             difference = (result.int() - expected.int()).abs()
             if name in MOVES:
                 assert float((difference > 3).float().mean()) < 0.06, (name, sign)
             else:
-                # Autocontrast and equalize share one table a level, others differ by a rounding.
+                # Autocontrast and equalize share one table per level, others differ by a rounding.
                 assert int(difference.max()) <= 2, (name, sign)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 @pytest.mark.parametrize("place", [0, 1, 13, 22, 30])
-def test_trivial_augments_operations_are_torchvisions(pictures: Tensor, name: str, place: int) -> None:
+def test_trivial_augments_operations_are_torchvisions(images: Tensor, name: str, place: int) -> None:
     transform = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
     make, signed = transform._AUGMENTATION_SPACE[TORCHVISION[name]]
     magnitudes = make(31, 24, 30)
     for sign in (1.0, -1.0) if signed else (1.0,):
         amount = float(magnitudes[place]) * sign if magnitudes is not None else 0.0
         theirs = transform._apply_image_or_video_transform(
-            pictures, TORCHVISION[name], amount, interpolation=v2.InterpolationMode.BILINEAR, fill=transform._fill
+            images, TORCHVISION[name], amount, interpolation=v2.InterpolationMode.BILINEAR, fill=transform._fill
         )
         ours = policies._TRIVIAL[name](torch.full((6,), place / 30), torch.full((6,), sign), 24, 30)
         if name.startswith("translate"):
-            ours = -ours  # torchvision moves the picture, not what is taken of it
-        changed = apply_operations(pictures, [name], torch.zeros(6, dtype=torch.long), ours, (0.0, 0.0, 0.0))
+            ours = -ours  # torchvision moves the image, not what is taken of it
+        changed = apply_operations(images, [name], torch.zeros(6, dtype=torch.long), ours, (0.0, 0.0, 0.0))
         torch.testing.assert_close(changed.int(), theirs.int(), atol=2, rtol=0)
 
 
-def test_rows_are_changed_by_their_own_operation(pictures: Tensor) -> None:
+def test_rows_are_changed_by_their_own_operation(images: Tensor) -> None:
     names = [*MOVES, *COLOURS, "identity"]
     chosen = torch.tensor([0, 4, 6, 8, len(names) - 1, -1])
     amounts = torch.tensor([0.2, 20.0, 0.0, 3.0, 9.0, 9.0])
-    together = apply_operations(pictures, names, chosen, amounts, FILL)
+    together = apply_operations(images, names, chosen, amounts, FILL)
     for i in range(6):
-        alone = apply_operations(pictures[i : i + 1], names, chosen[i : i + 1], amounts[i : i + 1], FILL)
+        alone = apply_operations(images[i : i + 1], names, chosen[i : i + 1], amounts[i : i + 1], FILL)
         assert torch.equal(together[i : i + 1], alone)
-        assert torch.equal(together[i], pictures[i]) == (i > 3)
+        assert torch.equal(together[i], images[i]) == (i > 3)
 
 
 def test_how_much_and_how_often() -> None:
@@ -127,7 +127,7 @@ def test_how_much_and_how_often() -> None:
     assert set(bits.tolist()) == {2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}
 
 
-def test_policies_draw_from_the_batch_alone(pictures: Tensor) -> None:
+def test_policies_draw_from_the_batch_alone(images: Tensor) -> None:
     torch.manual_seed(0)
     random.seed(0)
     state, other = torch.get_rng_state(), random.getstate()
@@ -136,9 +136,9 @@ def test_policies_draw_from_the_batch_alone(pictures: Tensor) -> None:
         lambda x, d: policies.rand_augment(x, d, magnitude=7, deviation=0.5, fill=FILL[: x.shape[1]]),
         lambda x, d: policies.trivial_augment(x, d, fill=FILL[: x.shape[1]]),
     ):
-        whole = change(pictures, Draws(4, 6))
-        assert torch.equal(whole[rows], change(pictures[rows], Draws(4, 6, rows)))
-        assert not torch.equal(whole, change(pictures, Draws(5, 6)))
-        assert change(pictures[:, :1], Draws(4, 6)).shape == (6, 1, 24, 30)
+        whole = change(images, Draws(4, 6))
+        assert torch.equal(whole[rows], change(images[rows], Draws(4, 6, rows)))
+        assert not torch.equal(whole, change(images, Draws(5, 6)))
+        assert change(images[:, :1], Draws(4, 6)).shape == (6, 1, 24, 30)
     assert torch.equal(torch.get_rng_state(), state)
     assert random.getstate() == other

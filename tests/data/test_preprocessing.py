@@ -1,4 +1,4 @@
-"""Preprocessing: one way from pictures to a network's input, for training, evaluation and prediction."""
+"""Preprocessing: one way from images to a network's input, for training, evaluation and prediction."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_squeezing_is_torchvisions_resize(height: int, width: int, size: int) ->
 
 MODES: list[Literal["bilinear", "bicubic"]] = ["bilinear", "bicubic"]
 SIZES = [(64, 48), (40, 90), (333, 500), (37, 29), (41, 40), (20, 31), (150, 83)]
-"""Heights and widths of pictures, larger and smaller, whose longer sides come to whole pixels and to every kind of fraction."""
+"""Heights and widths of images, larger and smaller, whose longer sides come to whole pixels and to every kind of fraction."""
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -49,7 +49,7 @@ def test_a_file_is_resized_as_by_pillow(height: int, width: int, mode: Literal["
     clips after each; the pixels here keep away from black and white, so that there is nothing to clip."""
     image = PIL.Image.fromarray((noise(height, width)[0] // 2 + 64).permute(1, 2, 0).numpy())
     transform = v2.Compose([v2.Resize(40, interpolation=v2.InterpolationMode(mode)), v2.CenterCrop(32), v2.PILToTensor()])
-    found = Preprocessing(size=32, resize=40, interpolation=mode).picture(image)[0] * 255
+    found = Preprocessing(size=32, resize=40, interpolation=mode).image(image)[0] * 255
     torch.testing.assert_close(found, transform(image).float(), atol=1.5, rtol=0)
 
 
@@ -67,7 +67,7 @@ def test_normalizing_by_hand() -> None:
     assert torch.equal(Preprocessing(size=1)(images).flatten(), torch.tensor([0.0, 1.0, 0.2]))
 
 
-def test_a_picture_of_the_right_size_is_left_alone() -> None:
+def test_an_image_of_the_right_size_is_left_alone() -> None:
     images = noise(32, 32)
     assert Preprocessing(size=32).resized(images) is images
 
@@ -79,7 +79,7 @@ def test_every_mode_becomes_the_networks_channels(mode: str, channels: int) -> N
     image = (
         PIL.Image.fromarray((numpy.arange(576, dtype=numpy.uint16) * 113).reshape(24, 24)) if mode == "I;16" else base.convert(mode)
     )
-    tensor = Preprocessing(size=16, channels=channels).picture(image)  # type: ignore[arg-type]
+    tensor = Preprocessing(size=16, channels=channels).image(image)  # type: ignore[arg-type]
     assert tensor.shape == (1, channels, 16, 16)
     assert tensor.dtype == torch.float32
     assert 0 <= float(tensor.min()) < float(tensor.max()) <= 1
@@ -87,32 +87,32 @@ def test_every_mode_becomes_the_networks_channels(mode: str, channels: int) -> N
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
     image = PIL.Image.fromarray(numpy.full((4, 4), 32768, dtype=numpy.uint16))
-    assert float(Preprocessing(size=4, channels=1).picture(image).mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(Preprocessing(size=4, channels=1).image(image).mean()) == pytest.approx(0.5, abs=0.01)
 
 
 def test_transparent_parts_are_white() -> None:
     image = PIL.Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert float(Preprocessing(size=4).picture(image).min()) == 1
+    assert float(Preprocessing(size=4).image(image).min()) == 1
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     pixels = numpy.zeros((8, 8, 3), dtype=numpy.uint8)
     pixels[:4] = 255  # white above
     exif = PIL.Image.Exif()
-    exif[0x0112] = 3  # lies upside down
+    exif[0x0112] = 3  # is upside down
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
-    tensor = Preprocessing(size=8).picture(PIL.Image.open(buffer))
+    tensor = Preprocessing(size=8).image(PIL.Image.open(buffer))
     assert float(tensor[..., :4, :].max()) == 0
     assert float(tensor[..., 4:, :].min()) == 1
 
 
-def test_a_picture_and_an_array_go_the_same_way() -> None:
+def test_an_image_and_an_array_go_the_same_way() -> None:
     """What is trained on as an array is predicted on as a file."""
     images = noise(28, 28, channels=1)
     preprocessing = Preprocessing(size=40, channels=1, mean=(0.3,), std=(0.4,))
-    picture = preprocessing.picture(PIL.Image.fromarray(images[0, 0].numpy()))
-    assert torch.equal(picture, preprocessing(images[:1]))
+    image = preprocessing.image(PIL.Image.fromarray(images[0, 0].numpy()))
+    assert torch.equal(image, preprocessing(images[:1]))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Leaving pictures out without changing the mean loss."""
+"""Leaving images out without changing the mean loss."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_pruning_leaves_out_small_losses_and_keeps_the_mean_loss_unbiased() -> N
 
 def test_where_few_losses_are_small_the_next_ones_are_candidates_too() -> None:
     pruning = LossPruning(20, 0.6, torch.device("cpu"))
-    pruning.record(torch.arange(20), torch.tensor([0.0] + [10.0] * 18 + [11.0]))  # one alone lies below the mean
+    pruning.record(torch.arange(20), torch.tensor([0.0] + [10.0] * 18 + [11.0]))  # one alone is below the mean
     pruning.begin_epoch()
     order, weights = pruning.choose(torch.randperm(20), torch.Generator().manual_seed(0))
     assert len(order) == 8

@@ -1,4 +1,4 @@
-"""Batches from a data set that lies on the device."""
+"""Batches from a data set that is on the device."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def labels(batches: object) -> list[list[int]]:
     return [(batch.labels if isinstance(batch, Batch) else batch[1]).tolist() for batch in batches]  # type: ignore[attr-defined]
 
 
-def test_in_order_sees_every_picture_once() -> None:
+def test_in_order_sees_every_image_once() -> None:
     assert labels(loader().in_order()) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
@@ -30,7 +30,7 @@ def test_each_process_evaluates_its_own_part_and_all_of_them_everything() -> Non
     assert parts == [[[0, 1, 2]], [[3, 4, 5]], [[6, 7, 8], [9]]]
 
 
-def test_pictures_and_labels_stay_together_and_are_augmented() -> None:
+def test_images_and_labels_stay_together_and_are_augmented() -> None:
     changed = loader(augment=(lambda x, indices, epoch, draws: x + 1, lambda x, draws: x * 2))
     for batch in changed.epoch(0):
         torch.testing.assert_close(batch.images[:, 0, 0, 0], (batch.labels + 1) * 2 / 255)
@@ -47,4 +47,4 @@ def test_the_augmentation_knows_place_and_epoch() -> None:
         return images
 
     batches = labels(loader(augment=(before, lambda x, draws: x)).epoch(4))
-    assert seen == [(batch, 4) for batch in batches]  # here a picture's label is its place
+    assert seen == [(batch, 4) for batch in batches]  # here an image's label is its place

@@ -1,4 +1,4 @@
-"""Loading scenes: boxes as torchvision's detectors take them, the same batches however they are made, and odd and bad pictures."""
+"""Loading scenes: boxes as torchvision's detectors take them, the same batches however they are made, and odd and bad images."""
 
 import io
 from pathlib import Path
@@ -9,14 +9,14 @@ import PIL.Image
 import pytest
 import torch
 from annotated_folders import voc_object, voc_tree, voc_xml
-from picture_files import encoded
+from image_files import encoded
 from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import BoundingBoxes
 
 from resnets.data.annotated.scene_loader import SceneBatch, SceneLoader
-from resnets.data.annotations.objects import AnnotatedPictures, Objects, Several
+from resnets.data.annotations.objects import AnnotatedImages, Objects, Several
 from resnets.data.annotations.training_boxes import to_learn
-from resnets.data.annotations.voc import VocPictures, open_voc
+from resnets.data.annotations.voc import VocImages, open_voc
 from resnets.data.errors import DataError
 from resnets.data.sampling.order import WHOLE, EpochOrder, Share
 
@@ -25,8 +25,8 @@ COUNT = 22
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> VocPictures:
-    """Of three sizes, the last one without objects; every picture has as many boxes as its number says, modulo 4."""
+def images(tmp_path: Path) -> VocImages:
+    """Of three sizes, the last one without objects; every image has as many boxes as its number says, modulo 4."""
     stems = [f"{number:03}" for number in range(COUNT)]
     tree = voc_tree(tmp_path, dict.fromkeys(stems, ""), {"train": stems})
     random = np.random.default_rng(0)
@@ -41,9 +41,9 @@ def pictures(tmp_path: Path) -> VocPictures:
     return open_voc(tree, "train", name="shapes")
 
 
-def loader(pictures: AnnotatedPictures, reports: list[str], share: Share = WHOLE, batch: int = 4, **options: Any) -> SceneLoader:
+def loader(images: AnnotatedImages, reports: list[str], share: Share = WHOLE, batch: int = 4, **options: Any) -> SceneLoader:
     settings = {"flip": True, "workers": 0, **options}
-    return SceneLoader(pictures, EpochOrder(len(pictures), batch, seed=3, share=share), report=reports.append, **settings)
+    return SceneLoader(images, EpochOrder(len(images), batch, seed=3, share=share), report=reports.append, **settings)
 
 
 def same(first: list[SceneBatch], second: list[SceneBatch]) -> bool:
@@ -57,17 +57,17 @@ def same(first: list[SceneBatch], second: list[SceneBatch]) -> bool:
     )
 
 
-def test_pictures_and_boxes_are_what_torchvisions_are(pictures: VocPictures, reports: list[str]) -> None:
-    made = loader(pictures, reports)
+def test_images_and_boxes_are_what_torchvisions_are(images: VocImages, reports: list[str]) -> None:
+    made = loader(images, reports)
     assert made.classes == ("a", "b")
     mirrored = 0
     for batch in made.epoch(0):
         assert batch.total == 4
         assert batch.weights is None
         for image, target, index in zip(batch.images, batch.targets, batch.indices.tolist(), strict=True):
-            decoded = np.array(PIL.Image.open(io.BytesIO(pictures.read(index))))
+            decoded = np.array(PIL.Image.open(io.BytesIO(images.read(index))))
             expected = functional.to_dtype(functional.to_image(decoded), torch.float32, scale=True)
-            objects = pictures.objects(index)
+            objects = images.objects(index)
             boxes = BoundingBoxes(objects.boxes, format="XYXY", canvas_size=decoded.shape[:2])  # type: ignore[call-overload]
             if not torch.allclose(image, expected, rtol=0, atol=1e-7):
                 expected, boxes = functional.horizontal_flip(expected), functional.horizontal_flip(boxes)
@@ -79,20 +79,20 @@ def test_pictures_and_boxes_are_what_torchvisions_are(pictures: VocPictures, rep
             assert target["labels"].dtype == torch.int64
             assert target["boxes"].shape == (index % 4, 4)
     assert 4 <= mirrored <= 16
-    plain = loader(pictures, reports, flip=False)
+    plain = loader(images, reports, flip=False)
     assert all(
-        torch.equal(target["boxes"], torch.from_numpy(pictures.objects(index).boxes))
+        torch.equal(target["boxes"], torch.from_numpy(images.objects(index).boxes))
         for batch in plain.epoch(0)
         for target, index in zip(batch.targets, batch.indices.tolist(), strict=True)
     )
 
 
-def test_neither_workers_nor_memory_change_a_batch(pictures: VocPictures, reports: list[str]) -> None:
-    base = loader(pictures, reports, memory="off")
+def test_neither_workers_nor_memory_change_a_batch(images: VocImages, reports: list[str]) -> None:
+    base = loader(images, reports, memory="off")
     others = [
-        loader(pictures, reports, memory="on"),
-        loader(pictures, reports, workers=3),
-        loader(pictures, reports, workers=2, memory="off"),
+        loader(images, reports, memory="on"),
+        loader(images, reports, workers=3),
+        loader(images, reports, workers=2, memory="off"),
     ]
     for epoch in (0, 1):
         assert len(list(base.epoch(epoch))) == 5
@@ -105,13 +105,11 @@ def test_neither_workers_nor_memory_change_a_batch(pictures: VocPictures, report
     others[1].close()
 
 
-def test_kept_pictures_are_read_once_and_not_changed(
-    pictures: VocPictures, reports: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_images_are_read_once_and_not_changed(images: VocImages, reports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    once = VocPictures.read
-    monkeypatch.setattr(VocPictures, "read", lambda self, index: read.append(index) or once(self, index))
-    made = loader(pictures, reports, memory="on", batch=11)
+    once = VocImages.read
+    monkeypatch.setattr(VocImages, "read", lambda self, index: read.append(index) or once(self, index))
+    made = loader(images, reports, memory="on", batch=11)
     first = list(made.epoch(0))
     for batch in first:
         for image in batch.images:
@@ -121,7 +119,7 @@ def test_kept_pictures_are_read_once_and_not_changed(
     assert all(image.max() > 0.2 for batch in again for image in batch.images)
     assert any("kept in memory" in line for line in reports)
     monkeypatch.setattr("resnets.data.annotated.scene_pixels.free_memory", lambda: 1000)
-    tight = loader(pictures, reports, memory="auto", batch=11)
+    tight = loader(images, reports, memory="auto", batch=11)
     read.clear()
     assert same(again, list(tight.epoch(0)))
     list(tight.epoch(0))
@@ -130,24 +128,24 @@ def test_kept_pictures_are_read_once_and_not_changed(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_goes_on_in_its_middle_and_can_be_left_early(workers: int, pictures: VocPictures, reports: list[str]) -> None:
-    made = loader(pictures, reports, workers=workers)
+def test_an_epoch_goes_on_in_its_middle_and_can_be_left_early(workers: int, images: VocImages, reports: list[str]) -> None:
+    made = loader(images, reports, workers=workers)
     whole = list(made.epoch(2))
     early = made.epoch(0)
     next(early)
     early.close()  # type: ignore[attr-defined]
-    assert same(list(loader(pictures, reports).epoch(2, first_step=3)), list(made.epoch(2, first_step=3)))
+    assert same(list(loader(images, reports).epoch(2, first_step=3)), list(made.epoch(2, first_step=3)))
     rest = list(made.epoch(2, first_step=3))
     assert all(torch.equal(x, y) for a, b in zip(whole[3:], rest, strict=True) for x, y in zip(a.images, b.images, strict=True))
     made.close()
 
 
-def test_two_processes_make_the_batches_of_one(pictures: VocPictures, reports: list[str]) -> None:
-    whole = list(loader(pictures, reports, batch=5).epoch(1))
-    parts = [list(loader(pictures, reports, Share(rank, 2), batch=5).epoch(1)) for rank in (0, 1)]
+def test_two_processes_make_the_batches_of_one(images: VocImages, reports: list[str]) -> None:
+    whole = list(loader(images, reports, batch=5).epoch(1))
+    parts = [list(loader(images, reports, Share(rank, 2), batch=5).epoch(1)) for rank in (0, 1)]
     for batch, *halves in zip(whole, *parts, strict=True):
-        images = [image for half in halves for image in half.images]
-        assert all(torch.equal(x, y) for x, y in zip(batch.images, images, strict=True))
+        joined = [image for half in halves for image in half.images]
+        assert all(torch.equal(x, y) for x, y in zip(batch.images, joined, strict=True))
         assert [target["boxes"].tolist() for target in batch.targets] == [
             t["boxes"].tolist() for half in halves for t in half.targets
         ]
@@ -155,23 +153,23 @@ def test_two_processes_make_the_batches_of_one(pictures: VocPictures, reports: l
         assert batch.draws.uniform().tolist() == [value for half in halves for value in half.draws.uniform().tolist()]
 
 
-def test_evaluation_sees_each_picture_once_as_it_is(pictures: VocPictures, reports: list[str]) -> None:
+def test_evaluation_sees_each_image_once_as_it_is(images: VocImages, reports: list[str]) -> None:
     places: list[int] = []
     for rank in (0, 1, 2):
         own: list[int] = []
-        for images, numbers in loader(pictures, reports, Share(rank, 3), workers=rank).in_order():
-            assert len(images) == len(numbers)
+        for tensors, numbers in loader(images, reports, Share(rank, 3), workers=rank).in_order():
+            assert len(tensors) == len(numbers)
             own += numbers
-            for image, number in zip(images, numbers, strict=True):
-                decoded = np.asarray(PIL.Image.open(io.BytesIO(pictures.read(number))))
-                assert torch.equal(image, torch.from_numpy(decoded.copy()).permute(2, 0, 1).float() / 255)
+            for tensor, number in zip(tensors, numbers, strict=True):
+                decoded = np.asarray(PIL.Image.open(io.BytesIO(images.read(number))))
+                assert torch.equal(tensor, torch.from_numpy(decoded.copy()).permute(2, 0, 1).float() / 255)
         assert len(own) in (7, 8)
         places += own
     assert places == list(range(COUNT))
 
 
-def changed(pictures: VocPictures, number: int, content: bytes) -> None:
-    (pictures.root / pictures.paths[number]).write_bytes(content)
+def changed(images: VocImages, number: int, content: bytes) -> None:
+    (images.root / images.paths[number]).write_bytes(content)
 
 
 def saved(image: PIL.Image.Image, kind: str = "JPEG", **options: object) -> bytes:
@@ -180,13 +178,13 @@ def saved(image: PIL.Image.Image, kind: str = "JPEG", **options: object) -> byte
     return buffer.getvalue()
 
 
-def test_bad_pictures_are_named_once_and_leave_the_rest_as_it_is(pictures: VocPictures, reports: list[str]) -> None:
-    good = list(loader(pictures, reports).epoch(0))
-    changed(pictures, 5, pictures.read(5)[:300])
-    changed(pictures, 9, b"")
-    (pictures.root / pictures.paths[12]).unlink()
+def test_bad_images_are_named_once_and_leave_the_rest_as_it_is(images: VocImages, reports: list[str]) -> None:
+    good = list(loader(images, reports).epoch(0))
+    changed(images, 5, images.read(5)[:300])
+    changed(images, 9, b"")
+    (images.root / images.paths[12]).unlink()
     reports.clear()
-    made = loader(pictures, reports, max_unreadable=0.2, workers=2)
+    made = loader(images, reports, max_unreadable=0.2, workers=2)
     for _ in range(2):
         found = list(made.epoch(0))
         for whole, part in zip(good, found, strict=True):
@@ -204,41 +202,41 @@ def test_bad_pictures_are_named_once_and_leave_the_rest_as_it_is(pictures: VocPi
     with pytest.raises(
         DataError, match=r"more of them than max_unreadable=0.1 allows .*repair or remove them, or raise --max-unreadable"
     ):
-        list(loader(pictures, reports, max_unreadable=0.1).in_order())
+        list(loader(images, reports, max_unreadable=0.1).in_order())
     for number in range(COUNT):
-        changed(pictures, number, b"")
-    with pytest.raises(DataError, match="none of the 4 pictures of a batch can be read"):
-        list(loader(pictures, reports, max_unreadable=1.0).epoch(0))
+        changed(images, number, b"")
+    with pytest.raises(DataError, match="none of the 4 images of a batch can be read"):
+        list(loader(images, reports, max_unreadable=1.0).epoch(0))
 
 
-def test_odd_pictures_become_rgb(pictures: VocPictures, reports: list[str]) -> None:
+def test_odd_images_become_rgb(images: VocImages, reports: list[str]) -> None:
     colours = PIL.Image.open(io.BytesIO(encoded(40, 60, 1)))
-    changed(pictures, 0, saved(colours.convert("L")))
-    changed(pictures, 3, saved(colours.convert("CMYK")))
-    changed(pictures, 6, saved(colours.convert("RGBA"), "PNG"))
-    changed(pictures, 9, saved(colours.quantize(16), "PNG"))
-    found = [image for images, _ in loader(pictures, reports).in_order() for image in images]
-    assert all(image.shape == (3, 40, 60) for image in found[:12:3])
+    changed(images, 0, saved(colours.convert("L")))
+    changed(images, 3, saved(colours.convert("CMYK")))
+    changed(images, 6, saved(colours.convert("RGBA"), "PNG"))
+    changed(images, 9, saved(colours.quantize(16), "PNG"))
+    found = [tensor for batch, _ in loader(images, reports).in_order() for tensor in batch]
+    assert all(tensor.shape == (3, 40, 60) for tensor in found[:12:3])
     assert torch.equal(found[0][0], found[0][2])
     expected = torch.from_numpy(np.array(colours.convert("CMYK").convert("RGB"))).permute(2, 0, 1) / 255
     assert (found[3] - expected).abs().mean() < 0.02
     tiny = saved(PIL.Image.new("RGB", (1, 1), (255, 0, 0)), "PNG")
-    changed(pictures, 0, tiny)
-    assert next(loader(pictures, reports).in_order())[0][0].flatten().tolist() == [1, 0, 0]
+    changed(images, 0, tiny)
+    assert next(loader(images, reports).in_order())[0][0].flatten().tolist() == [1, 0, 0]
 
 
-def test_boxes_fit_where_a_camera_turned_the_picture(pictures: VocPictures, reports: list[str]) -> None:
-    """Boxes were drawn on the picture as a viewer shows it, or as it is stored: the size that is annotated tells which."""
+def test_boxes_fit_where_a_camera_turned_the_image(images: VocImages, reports: list[str]) -> None:
+    """Boxes were drawn on the image as a viewer shows it, or as it is stored: the size that is annotated tells which."""
     image = PIL.Image.open(io.BytesIO(encoded(40, 60, 1)))
     for orientation in (5, 6, 7, 8):
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
-        # Picture 0 is annotated as 40 x 60, picture 1 as 61 x 37.
-        changed(pictures, 0, saved(image, exif=exif))
-        changed(pictures, 1, saved(image.resize((61, 37)), exif=exif))
-        first, second = next(loader(pictures, reports).in_order())[0][:2]
+        # Image 0 is annotated as 40 x 60, image 1 as 61 x 37.
+        changed(images, 0, saved(image, exif=exif))
+        changed(images, 1, saved(image.resize((61, 37)), exif=exif))
+        first, second = next(loader(images, reports).in_order())[0][:2]
         assert first.shape == (3, 40, 60)
-        plain = np.asarray(PIL.Image.open(io.BytesIO(pictures.read(0))))
+        plain = np.asarray(PIL.Image.open(io.BytesIO(images.read(0))))
         assert torch.equal(first, torch.from_numpy(plain.copy()).permute(2, 0, 1) / 255)
         assert second.shape == (3, 61, 37)
 
@@ -258,12 +256,12 @@ def test_which_boxes_are_learnt_from() -> None:
         Objects.of([[1, float("nan"), 3, 4]], [0])
 
 
-def test_what_is_done_to_boxes_is_said_once(pictures: VocPictures, reports: list[str]) -> None:
+def test_what_is_done_to_boxes_is_said_once(images: VocImages, reports: list[str]) -> None:
     objects = (
         voc_object("a", (9, 9, 3, 20)) + voc_object("a", (5, 5, 95, 20)) + voc_object("b", (2, 2, 9, 9), "<difficult>1</difficult>")
     )
-    (pictures.root / "Annotations/000.xml").write_text(voc_xml("000", (40, 60), objects))
-    opened = open_voc(pictures.root, "train", name="shapes")
+    (images.root / "Annotations/000.xml").write_text(voc_xml("000", (40, 60), objects))
+    opened = open_voc(images.root, "train", name="shapes")
     made = loader(opened, reports)
     list(made.epoch(0))
     list(made.epoch(1))
@@ -271,10 +269,10 @@ def test_what_is_done_to_boxes_is_said_once(pictures: VocPictures, reports: list
         "shapes train: 1 box is without an area left out (JPEGImages/000.jpg: 8 8 3 20); resnets data check lists all"
     ]
     assert [line for line in reports if "cut off" in line] == [
-        "shapes train: 1 box is cut off at the picture's edge (JPEGImages/000.jpg: 4 4 95 20); resnets data check lists all"
+        "shapes train: 1 box is cut off at the image's edge (JPEGImages/000.jpg: 4 4 95 20); resnets data check lists all"
     ]
     kept = sum(number % 4 for number in range(COUNT)) + 1
-    assert f"{kept} objects of 2 classes in 22 pictures, 5 of them without any; not learnt from: 1 difficult" in reports[2]
+    assert f"{kept} objects of 2 classes in 22 images, 5 of them without any; not learnt from: 1 difficult" in reports[2]
     assert len(made.tally.degenerate) == 1
     boxes = [
         t["boxes"].tolist()
@@ -285,10 +283,10 @@ def test_what_is_done_to_boxes_is_said_once(pictures: VocPictures, reports: list
     assert boxes in ([], [[[4, 4, 60, 20]]])
 
 
-def test_a_picture_of_another_size_than_annotated_is_reported(pictures: VocPictures, reports: list[str]) -> None:
+def test_an_image_of_another_size_than_annotated_is_reported(images: VocImages, reports: list[str]) -> None:
     for number in range(COUNT):
-        changed(pictures, number, encoded(30, 30, number))
-    made = loader(pictures, reports, batch=22)
+        changed(images, number, encoded(30, 30, number))
+    made = loader(images, reports, batch=22)
     (batch,) = made.epoch(0)
     list(made.epoch(0))
     assert sum("its annotation says" in line for line in reports) == COUNT
@@ -296,8 +294,8 @@ def test_a_picture_of_another_size_than_annotated_is_reported(pictures: VocPictu
     assert all(float(target["boxes"].max()) <= 30 for target in batch.targets if len(target["boxes"]))
 
 
-def test_an_order_of_another_number_is_refused(pictures: VocPictures, reports: list[str]) -> None:
-    with pytest.raises(DataError, match="the order is of 9 pictures, and shapes train has 22"):
-        SceneLoader(pictures, EpochOrder(9, 3, seed=0), report=reports.append)
+def test_an_order_of_another_number_is_refused(images: VocImages, reports: list[str]) -> None:
+    with pytest.raises(DataError, match="the order is of 9 images, and shapes train has 22"):
+        SceneLoader(images, EpochOrder(9, 3, seed=0), report=reports.append)
     with pytest.raises(ValueError, match="different classes"):
         Several("both", "train", ())

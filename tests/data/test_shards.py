@@ -1,4 +1,4 @@
-"""Streams of shards: which pictures come, in what order, by how many processes, and from where a resumed run goes on."""
+"""Streams of shards: which images come, in what order, by how many processes, and from where a resumed run goes on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quiet_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def encoded(number: int) -> bytes:
-    """A picture whose grey level is twice its number, exactly."""
+    """An image whose grey level is twice its number, exactly."""
     content = io.BytesIO()
     PIL.Image.fromarray(np.full((8, 8, 3), 2 * number, np.uint8)).save(content, "PNG")
     return content.getvalue()
@@ -43,8 +43,8 @@ def write_tars(folder: Path, prefix: str = "train", *, shards: int = 3, each: in
     for shard in range(shards):
         with tarfile.open(folder / f"{prefix}-{shard:03d}.tar", "w") as bundle:
             for number in range(shard * each, (shard + 1) * each):
-                picture = b"no picture" if number == broken else encoded(number)
-                for ending, content in (("png", picture), ("cls", str(number % 3).encode())):
+                image = b"no image" if number == broken else encoded(number)
+                for ending, content in (("png", image), ("cls", str(number % 3).encode())):
                     info = tarfile.TarInfo(f"s{number:04d}.{ending}")
                     info.size = len(content)
                     bundle.addfile(info, io.BytesIO(content))
@@ -71,7 +71,7 @@ def open_loader(
 
 
 def numbers(batch: Batch | tuple[torch.Tensor, torch.Tensor]) -> list[int]:
-    """The numbers of the pictures in a batch; their labels have to be these."""
+    """The numbers of the images in a batch; their labels have to be these."""
     images, labels = (batch.images, batch.labels) if isinstance(batch, Batch) else batch
     found = (images[:, 0, 0, 0] * 255 / 2).round().long()
     assert torch.equal(labels, found % 3)
@@ -82,7 +82,7 @@ def flat(batches: Iterable[list[int]]) -> list[int]:
     return list(chain.from_iterable(batches))
 
 
-def test_each_picture_once_an_epoch_in_an_order_of_its_own(tmp_path: Path) -> None:
+def test_each_image_once_an_epoch_in_an_order_of_its_own(tmp_path: Path) -> None:
     loader = open_loader(find_shards(str(write_tars(tmp_path / "x")))["train"])
     assert (len(loader), loader.order.steps_in(0)) == (24, 5)
     epochs = [[numbers(batch) for batch in loader.epoch(epoch)] for epoch in (0, 1, 0)]
@@ -147,7 +147,7 @@ def test_a_part_held_out_by_content(tmp_path: Path) -> None:
     assert sorted(flat(numbers(b) for b in open_loader(held, batch_size=9).epoch(3))) == parts[1]
 
 
-def test_a_broken_picture_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_left_out_and_named(tmp_path: Path) -> None:
     shards = find_shards(str(write_tars(tmp_path / "x", broken=11)))["train"]
     reports: list[str] = []
     loader = open_loader(shards, report=reports.append)
@@ -166,11 +166,11 @@ def test_what_is_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(DataError, match="no name on the hub"):
         find_shards("hf:owner")
     monkeypatch.setenv("RESNETS_OFFLINE", "1")
-    with pytest.raises(DataError, match="hf:owner/name lies on the hub, and RESNETS_OFFLINE=1 forbids the network"):
+    with pytest.raises(DataError, match="hf:owner/name is on the hub, and RESNETS_OFFLINE=1 forbids the network"):
         find_shards("hf:owner/name")
     write_tars(tmp_path / "only", "val")
-    with pytest.raises(DataError, match="has no training pictures"):
+    with pytest.raises(DataError, match="has no training images"):
         find_shards(str(tmp_path / "only"))
     datasets.Dataset.from_dict({"a": [1], "label": [2]}).to_parquet(tmp_path / "odd.parquet")
-    with pytest.raises(DataError, match="has no column of pictures; it has a, label"):
+    with pytest.raises(DataError, match="has no column of images; it has a, label"):
         find_shards(str(tmp_path / "odd.parquet"))

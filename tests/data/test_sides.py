@@ -1,4 +1,4 @@
-"""Sizes of pictures: hand arithmetic, and shapes that would fill the memory once they are resized."""
+"""Sizes of images: hand arithmetic, and shapes that would fill the memory once they are resized."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_line_of_pixels_is_refused_before_it_fills_the_memory() -> None:
         Unreadable, match=r"has 1 x 40,000,000 pixels.* at 256 it would have 2,621,440,000,000, more than 178,956,970"
     ):
         at_shorter_side(1, 40_000_000, 256)
-    assert at_shorter_side(1, 2000, 256) == (256, 512_000)  # long, and still a picture
+    assert at_shorter_side(1, 2000, 256) == (256, 512_000)  # long, and still an image
 
 
 def line(folder: Path) -> Path:
@@ -54,7 +54,7 @@ def test_predict_says_so_and_reads_the_others(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("resize", [None, 24])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_large_pictures_are_resized_a_channel_at_a_time_to_the_same(
+def test_large_images_are_resized_a_channel_at_a_time_to_the_same(
     monkeypatch: pytest.MonkeyPatch, resize: int | None, interpolation: str
 ) -> None:
     images = torch.randint(256, (2, 3, 61, 47), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

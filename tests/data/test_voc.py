@@ -6,11 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from annotated_folders import voc_object, voc_tree, voc_xml
-from picture_files import encoded
+from image_files import encoded
 from torchvision.datasets import VOCDetection
 
 from resnets.data.annotated import open_annotated
-from resnets.data.annotations import AnnotatedPictures
+from resnets.data.annotations import AnnotatedImages
 from resnets.data.annotations.masks import decoded_mask, encoded_mask, voc_palette
 from resnets.data.annotations.voc import VOC_CLASSES, open_voc, parse_annotation
 from resnets.data.errors import DataError
@@ -30,26 +30,26 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_corners_become_edges_and_labels_places(tree: Path, reports: list[str]) -> None:
-    pictures = open_annotated(str(tree), "train", None, reports.append)
-    assert isinstance(pictures, AnnotatedPictures)
-    assert pictures.classes == ("cat", "dog", "person")  # of every annotation, whatever its split
-    found = pictures.objects(0)
+    images = open_annotated(str(tree), "train", None, reports.append)
+    assert isinstance(images, AnnotatedImages)
+    assert images.classes == ("cat", "dog", "person")  # of every annotation, whatever its split
+    found = images.objects(0)
     assert found.boxes.tolist() == [[0, 0, 60, 40], [10, 4, 20, 12]]
     assert found.boxes.dtype == np.float32
     assert found.labels.tolist() == [1, 0]
     assert found.difficult.tolist() == [False, True]
     assert found.areas.tolist() == [2400, 80]
     assert not found.crowd.any()
-    assert pictures.size_of(0) == (40, 60)
-    assert pictures.name_of(0) == "JPEGImages/000001.jpg"
-    assert pictures.read(0) == (tree / "JPEGImages/000001.jpg").read_bytes()
+    assert images.size_of(0) == (40, 60)
+    assert images.name_of(0) == "JPEGImages/000001.jpg"
+    assert images.read(0) == (tree / "JPEGImages/000001.jpg").read_bytes()
 
 
-def test_parts_have_boxes_of_their_own_and_pictures_may_be_empty(tree: Path) -> None:
-    pictures = open_voc(tree, "val")
-    np.testing.assert_allclose(pictures.objects(0).boxes, [[29.4, 6, 44.6, 31]], rtol=1e-6)
-    assert pictures.objects(1).boxes.shape == (0, 4)
-    assert len(pictures) == 2
+def test_parts_have_boxes_of_their_own_and_images_may_be_empty(tree: Path) -> None:
+    images = open_voc(tree, "val")
+    np.testing.assert_allclose(images.objects(0).boxes, [[29.4, 6, 44.6, 31]], rtol=1e-6)
+    assert images.objects(1).boxes.shape == (0, 4)
+    assert len(images) == 2
 
 
 def test_as_torchvision_reads_it(tree: Path) -> None:
@@ -85,9 +85,9 @@ def test_the_protocols_by_name(tmp_path: Path, reports: list[str]) -> None:
     voc_tree(tmp_path, two, {"train": ["d"], "val": ["e"], "trainval": ["d", "e"]}, "VOC2012")
 
     def stems(data: str, split: str) -> str:
-        pictures = open_annotated(data, split, tmp_path, reports.append)
-        assert pictures.classes == VOC_CLASSES
-        return "".join(Path(pictures.name_of(index)).stem for index in range(len(pictures)))
+        images = open_annotated(data, split, tmp_path, reports.append)
+        assert images.classes == VOC_CLASSES
+        return "".join(Path(images.name_of(index)).stem for index in range(len(images)))
 
     assert [stems("voc07", split) for split in ("train", "val", "test")] == ["ab", "c", "c"]
     assert [stems("voc12", split) for split in ("train", "val")] == ["d", "e"]
@@ -114,13 +114,13 @@ def test_masks_are_those_that_are_listed(tree: Path) -> None:
     drawn = np.zeros((40, 60), np.uint8)
     drawn[3:9, 4:20], drawn[9, 4:20] = 2, 255
     (tree / "SegmentationClass/000003.png").write_bytes(encoded_mask(drawn))
-    pictures = open_voc(tree, "val", masks=True)
-    assert len(pictures) == 1
-    assert np.array_equal(pictures.mask(0), drawn)
+    images = open_voc(tree, "val", masks=True)
+    assert len(images) == 1
+    assert np.array_equal(images.mask(0), drawn)
     drawn[0, 0] = 4
     (tree / "SegmentationClass/000003.png").write_bytes(encoded_mask(drawn))
     with pytest.raises(DataError, match="class 4, and there are 3"):
-        pictures.mask(0)
+        images.mask(0)
 
 
 def test_the_palette_and_masks_in_its_colours(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_what_is_missing_is_named(tree: Path, reports: list[str]) -> None:
     with pytest.raises(DataError, match="names 000002 twice"):
         open_voc(tree, "val")
     (tree / "ImageSets/Main/val.txt").write_text("000002\n000009\n")
-    with pytest.raises(DataError, match="lacks 1 pictures of val, 000009"):
+    with pytest.raises(DataError, match="lacks 1 images of val, 000009"):
         open_voc(tree, "val")
     (tree / "ImageSets/Main/val.txt").write_text("000002 -1\n")
     assert len(open_voc(tree, "val")) == 1

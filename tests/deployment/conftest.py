@@ -49,15 +49,15 @@ def shipped() -> Network:
 def exported(
     shipped: Network, need: Callable[[Format], None], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Format, bool], Exported]:
-    """The network in a format, taking images or pictures, of any size; tests copy the files before they change them."""
+    """The network in a format, taking normalised images or uint8 ones, of any size; tests copy the files before they change them."""
     folder: Path = tmp_path_factory.mktemp("exported")
     made: dict[tuple[Format, bool], Exported] = {}
 
-    def get(format: Format, pictures: bool = False) -> Exported:
+    def get(format: Format, uint8: bool = False) -> Exported:
         need(format)
-        if (format, pictures) not in made:
-            name = f"{'pictures' if pictures else 'images'}{ENDINGS[format]}"
-            made[format, pictures] = export_model(shipped, folder / name, format=format, pictures=pictures)
-        return made[format, pictures]
+        if (format, uint8) not in made:
+            name = f"{'uint8' if uint8 else 'images'}{ENDINGS[format]}"
+            made[format, uint8] = export_model(shipped, folder / name, format=format, uint8=uint8)
+        return made[format, uint8]
 
     return get

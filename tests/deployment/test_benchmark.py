@@ -20,7 +20,7 @@ import resnets
 from resnets.benchmark import contestants as benchmark_contestants
 from resnets.benchmark import rounds as benchmark_rounds
 from resnets.benchmark.contestants import AGAINST, Contestant, contestants, peer_names
-from resnets.benchmark.files import Subject, benchmark_pictures, peer_network, preprocessing_of, write_subject
+from resnets.benchmark.files import Subject, benchmark_images, peer_network, preprocessing_of, write_subject
 from resnets.benchmark.jobs import TorchJob, open_job
 from resnets.benchmark.roofline import MachineRates, best_and_median, measure_rates, work_of
 from resnets.benchmark.rounds import Failed, Request, Rounds, Row, agreement
@@ -93,7 +93,7 @@ def test_peers_are_found_by_what_the_network_is() -> None:
 
 
 def test_everybody_takes_part_in_each_precision() -> None:
-    taking_part, left_out = contestants(("predict", "train"), ("fp32", "bf16"), AGAINST, {"torchvision": "a", "timm": "b"})
+    taking_part, skipped = contestants(("predict", "train"), ("fp32", "bf16"), AGAINST, {"torchvision": "a", "timm": "b"})
     names = [(c.engine, c.mode, c.precision) for c in taking_part]
     assert len(names) == len(set(names))
     assert names[0] == ("torchvision", "predict", "fp32")
@@ -104,7 +104,7 @@ def test_everybody_takes_part_in_each_precision() -> None:
     }  # fmt: skip
     assert ("resnets-onnxruntime", "predict", "bf16") not in names
     assert ("resnets-openvino", "train", "fp32") not in names
-    assert left_out == ["onnxruntime has no convolutions in bf16 on CPUs"]
+    assert skipped == ["onnxruntime has no convolutions in bf16 on CPUs"]
     assert [c for c in taking_part if c.plain] == [
         Contestant("torchvision", "torch", mode, "fp32", plain=True) for mode in ("predict", "train")
     ]
@@ -112,15 +112,15 @@ def test_everybody_takes_part_in_each_precision() -> None:
 
 def test_what_is_missing_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_contestants, "find_spec", lambda name: None if name in ("timm", "openvino") else object())
-    taking_part, left_out = contestants(("predict",), ("fp32",), AGAINST, {"timm": "b"}, compiled=False)
+    taking_part, skipped = contestants(("predict",), ("fp32",), AGAINST, {"timm": "b"}, compiled=False)
     assert [c.engine for c in taking_part] == ["resnets-plain", "resnets", "resnets-onnxruntime"]
-    assert left_out == [
+    assert skipped == [
         "torchvision has no such network",
         "timm is not installed",
         "openvino is not installed: pip install openvino",
     ]
-    _, left_out = contestants(("predict",), ("fp32",), ("onnxruntime",), {}, device="cuda")
-    assert left_out == ["onnxruntime is measured on CPUs only"]
+    _, skipped = contestants(("predict",), ("fp32",), ("onnxruntime",), {}, device="cuda")
+    assert skipped == ["onnxruntime is measured on CPUs only"]
 
 
 def test_int8_is_a_precision_of_the_runtimes_that_compute_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,10 +132,10 @@ def test_int8_is_a_precision_of_the_runtimes_that_compute_in_it(monkeypatch: pyt
         ("resnets-openvino", "predict", "int8"),
     ]
     monkeypatch.setattr(benchmark_contestants, "find_spec", lambda name: None if name == "nncf" else object())
-    taking_part, left_out = contestants(("predict",), ("fp32", "int8"), AGAINST, {})
+    taking_part, skipped = contestants(("predict",), ("fp32", "int8"), AGAINST, {})
     assert [c.engine for c in taking_part if c.precision == "int8"] == ["resnets-onnxruntime"]
     assert "resnets-openvino" in [c.engine for c in taking_part]
-    assert any("nncf, which is not installed" in note for note in left_out)
+    assert any("nncf, which is not installed" in note for note in skipped)
 
 
 def test_quantized_files_by_their_ending(tmp_path: Path) -> None:
@@ -213,19 +213,19 @@ def test_each_row_has_its_turn_in_every_round_in_changing_order(paced: type[Pace
     assert len({tuple(order) for order in orders}) > 3
     assert (rows[0].latency, len(rows[0].rounds)) == (0.1, 6)
     assert rows[0].peak_memory == 1000
-    answers = rounds.agreements()
-    assert answers[taking_part[1]].top1 == 1.0
-    assert answers[taking_part[2]].top1 == pytest.approx(1 / 3)
+    scorer = rounds.agreements()
+    assert scorer[taking_part[1]].top1 == 1.0
+    assert scorer[taking_part[2]].top1 == pytest.approx(1 / 3)
 
 
 def test_the_fastest_batch_is_searched_and_compiled_ones_take_their_siblings(paced: type[Paced], tmp_path: Path) -> None:
     rounds = Rounds(subject(), Request(rounds=1, most=64), tmp_path, lambda message: None)
     rows = rounds.measured(
         [
-            Contestant("resnets", "torch", "predict", "fp32"),  # 8 pictures in 0.18 s are its best
+            Contestant("resnets", "torch", "predict", "fp32"),  # 8 images in 0.18 s are its best
             Contestant("resnets", "torch", "predict", "fp32", compiled=True),
             Contestant("timm", "torch", "predict", "fp32"),  # as fast at any batch: the smallest will do
-            Contestant("resnets", "torch", "train", "fp32"),  # training begins at two pictures
+            Contestant("resnets", "torch", "train", "fp32"),  # training begins at two images
         ],
         lambda: None,
     )
@@ -283,24 +283,24 @@ def test_memory_is_the_processes_own(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
-    """resnet18 with five classes in all packages' layouts, and eight pictures."""
+    """resnet18 with five classes in all packages' layouts, and eight images."""
     folder = tmp_path_factory.mktemp("subject")
     torch.manual_seed(0)
     network = resnets.create_model("resnet18", num_classes=5)
     made = Subject("resnet18", network, 32, peer_names(network.spec))
-    pictures = benchmark_pictures(preprocessing_of(network, 32), 8, ())
-    write_subject(made, pictures, folder, fresh=True)
+    images = benchmark_images(preprocessing_of(network, 32), 8, ())
+    write_subject(made, images, folder, fresh=True)
     return made, folder
 
 
 def test_all_answer_alike(written: tuple[Subject, Path]) -> None:
     made, folder = written
-    pictures = numpy.load(folder / "pictures.npy")
+    images = numpy.load(folder / "images.npy")
     peer = torchvision.models.resnet18(num_classes=5)
     peer.load_state_dict(peer_network("torchvision", "resnet18", 5, 3, folder).state_dict())
     with torch.inference_mode():
-        expected = peer.eval()(torch.from_numpy(pictures)).numpy()
-    assert len(set(expected.argmax(1))) > 1  # the statistics are the pictures', so that the network tells them apart
+        expected = peer.eval()(torch.from_numpy(images)).numpy()
+    assert len(set(expected.argmax(1))) > 1  # the statistics are the images', so that the network tells them apart
     for contestant in (
         Contestant("torchvision", "torch", "predict", "fp32", plain=True),
         Contestant("timm", "torch", "predict", "fp32"),
@@ -310,7 +310,7 @@ def test_all_answer_alike(written: tuple[Subject, Path]) -> None:
         Contestant("timm", "torch", "predict", "bf16"),
     ):
         job = open_job(contestant, folder, threads=1, device="cpu", peers=dict(made.peers))
-        found = agreement(job.logits(job.placed(pictures)), expected)
+        found = agreement(job.logits(job.placed(images)), expected)
         assert found.error < (0.15 if contestant.precision == "bf16" else 1e-4), contestant
 
 
@@ -330,17 +330,17 @@ def test_a_training_step_trains(package: Any, plain: bool) -> None:
     assert all(torch.allclose(before[name], value, atol=1e-3) for name, value in network.named_parameters())
 
 
-def test_pictures_of_ones_own_are_used(tmp_path: Path) -> None:
+def test_images_of_ones_own_are_used(tmp_path: Path) -> None:
     for number in range(3):
         PIL.Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(tmp_path / f"{number}.png")
     network = resnets.create_model("cifar-resnet8")
-    pictures = benchmark_pictures(preprocessing_of(network, 32), 7, (tmp_path,))
-    assert pictures.shape == (7, 3, 32, 32)
-    assert torch.equal(pictures[0], pictures[3])
-    assert torch.equal(pictures[0], pictures[6])
-    assert pictures[0, 0].mean() < pictures[1, 0].mean() < pictures[2, 0].mean()
+    images = benchmark_images(preprocessing_of(network, 32), 7, (tmp_path,))
+    assert images.shape == (7, 3, 32, 32)
+    assert torch.equal(images[0], images[3])
+    assert torch.equal(images[0], images[6])
+    assert images[0, 0].mean() < images[1, 0].mean() < images[2, 0].mean()
     grey = resnets.create_model("cifar-resnet8", in_channels=1)
-    assert benchmark_pictures(preprocessing_of(grey, 16), 2, ()).shape == (2, 1, 16, 16)
+    assert benchmark_images(preprocessing_of(grey, 16), 2, ()).shape == (2, 1, 16, 16)
 
 
 # The command --------------------------------------------------------------------------------------------------------------------
@@ -382,10 +382,10 @@ def test_the_command_prints_the_contract() -> None:
         (["--batch", "0"], "--batch is at least 1, not 0"),
         (["--rounds", "0"], "--rounds is at least 1"),
         (["resnet5"], "did you mean"),
-        (["alphazero-19x256"], "alphazero-19x256 is no classifier of pictures"),
+        (["alphazero-19x256"], "alphazero-19x256 is no classifier of images"),
         (["resnet18", "--cuda-graphs", "--device", "cpu"], "--cuda-graphs needs an NVIDIA GPU"),
         (["resnet18", "resnet50", "--quantized", "a.xml"], "--quantized files are of one network"),
-        (["resnet18", "--pictures", "nowhere"], "there is no file or folder nowhere"),
+        (["resnet18", "--images", "nowhere"], "there is no file or folder nowhere"),
     ],
 )
 def test_wrong_requests(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch-export")
 
 
 def check(engine: Engine, network: Network, tolerance: float) -> None:
-    """The contract: shapes, type, values within a share of the largest logit, no pictures, wrong shapes."""
+    """The contract: shapes, type, values within a share of the largest logit, no images, wrong shapes."""
     for count, size in ((1, 32), (3, 32), (16, 32), (2, 48)):
         images = torch.randn(count, 3, size, size)
         if count == 3:
@@ -100,11 +100,11 @@ def test_openvino_computes_in_bf16_where_asked(shipped: Network, exported: Get) 
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_that_takes_pictures_serves_images_too(shipped: Network, exported: Get, format: Format) -> None:
+def test_a_file_that_takes_uint8_serves_normalised_images_too(shipped: Network, exported: Get, format: Format) -> None:
     engine = open_engine(exported(format, True).path)
-    pictures = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
     assert shipped.preprocessing is not None
-    images = shipped.preprocessing.normalized(pictures)
+    images = shipped.preprocessing.normalized(pixels)
     with torch.inference_mode():
         expected = shipped(images).softmax(1)
     assert (engine.logits(images).softmax(1) - expected).abs().max() < 1e-5
@@ -166,7 +166,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert choose_engine(resnet50, CPU, None, 63).engine == "torch"
     few = choose_engine(resnet50, CPU, "auto", 3)
-    assert few.sentence() == "engine: torch, bf16 (a conversion pays from 64 pictures on)"
+    assert few.sentence() == "engine: torch, bf16 (a conversion pays from 64 images on)"
     many = choose_engine(resnet50, CPU, None, 10_000)
     assert (many.engine, many.precision) == ("openvino", "fp32")
     assert "saves about" in many.reason

@@ -61,13 +61,13 @@ def test_the_runtime_alone_gives_the_networks_logits(shipped: Network, exported:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_pictures_to_labels(shipped: Network, exported: Get, format: Format) -> None:
-    pictures = torch.randint(256, (5, 32, 32, 3), dtype=torch.uint8)
+def test_images_to_labels(shipped: Network, exported: Get, format: Format) -> None:
+    images = torch.randint(256, (5, 32, 32, 3), dtype=torch.uint8)
     # The preprocessing by hand: ((p / 255) - mean) / std.
     mean, std = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.25]).view(3, 1, 1)
     with torch.inference_mode():
-        expected = shipped((pictures.permute(0, 3, 1, 2) / 255 - mean) / std).softmax(1)
-    labels, probabilities = run_elsewhere(format, exported(format, True).path, pictures)
+        expected = shipped((images.permute(0, 3, 1, 2) / 255 - mean) / std).softmax(1)
+    labels, probabilities = run_elsewhere(format, exported(format, True).path, images)
     assert labels.dtype == torch.int64
     assert torch.equal(labels, expected.argmax(1))
     assert (probabilities - expected).abs().max() < 1e-5
@@ -189,28 +189,28 @@ def test_both_files_of_a_pair_or_none(shipped: Network, exported: Get, tmp_path:
         ({"precision": "int8"}, "no precision int8; choose fp32 or bf16 or fp16"),
         ({"network": "alphazero-1x8", "size": 19}, "only networks that give class logits"),
         ({"network": "cifar-resnet8:num_classes=0"}, "only networks that give class logits"),
-        ({"network": "cifar-resnet8", "pictures": True}, "does not say how pictures are prepared"),
+        ({"network": "cifar-resnet8", "uint8": True}, "does not say how images are prepared"),
     ],
 )
 def test_what_does_not_go_is_said_before_the_work(in_folder: Path, shipped: Network, changes: dict[str, Any], words: str) -> None:
     network = resnets.create_model(changes["network"]) if "network" in changes else shipped
-    settings = {key: value for key, value in changes.items() if key in ("pictures", "precision")}
+    settings = {key: value for key, value in changes.items() if key in ("uint8", "precision")}
     with pytest.raises((ValueError, OSError), match=words):
         export_model(network, changes.get("output", "m.pt2"), format="torch-export", **settings)
     assert list(in_folder.iterdir()) == []
 
 
-def test_a_mean_picture_binds_pictures_to_its_size(tmp_path: Path) -> None:
+def test_a_mean_picture_binds_images_to_its_size(tmp_path: Path) -> None:
     network = resnets.create_model("cifar-resnet8:blocks=[1]").eval()
     mean = encoded(torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8))
     network.preprocessing = Preprocessing(size=32, mean_picture=mean)
     with pytest.raises(ValueError, match="--size fixed"):
-        export_model(network, tmp_path / "m.pt2", format="torch-export", pictures=True)
-    made = export_model(network, tmp_path / "m.pt2", format="torch-export", pictures=True, fixed_size=True)
-    pictures = torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8)
+        export_model(network, tmp_path / "m.pt2", format="torch-export", uint8=True)
+    made = export_model(network, tmp_path / "m.pt2", format="torch-export", uint8=True, fixed_size=True)
+    images = torch.randint(256, (2, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        expected = network(network.preprocessing(pictures.permute(0, 3, 1, 2))).softmax(1)
-    _, probabilities = run_elsewhere("torch-export", made.path, pictures)
+        expected = network(network.preprocessing(images.permute(0, 3, 1, 2))).softmax(1)
+    _, probabilities = run_elsewhere("torch-export", made.path, images)
     assert (probabilities - expected).abs().max() < 1e-5
 
 

@@ -30,7 +30,7 @@ def randomized(name: str, seed: int = 0) -> Network:
     return network
 
 
-def images(network: Network, size: int, count: int = 2) -> torch.Tensor:
+def make_images(network: Network, size: int, count: int = 2) -> torch.Tensor:
     return torch.randn(count, network.spec.in_channels, *(size,) * network.spec.dims, dtype=torch.float64)
 
 
@@ -51,7 +51,7 @@ class Operations(TorchDispatchMode):
     [
         ("cifar-resnet8", 32, 7, 0),
         ("cifar-plain20", 16, 19, 0),
-        # The stem's norm and the one between the two convolutions of each unit; those behind a sum stay.
+        # The stem's norm and the one between the two convolutions of each unit; those after a sum stay.
         ("cifar-preact-resnet20", 16, 10, 9),
         ("wrn-10-1", 16, 4, 3),
         (f"resnet18:{SMALL}", 64, 20, 0),
@@ -77,7 +77,7 @@ def test_outputs_and_maps_stay(name: str, size: int, folded: int, kept: int) -> 
     network = randomized(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     copied, folding = fold(network)
-    x = images(network, size)
+    x = make_images(network, size)
     with torch.inference_mode():
         expected, found = network(x), copied(x)
         maps, new_maps = network.features(x), copied.features(x)
@@ -96,7 +96,7 @@ def test_outputs_and_maps_stay(name: str, size: int, folded: int, kept: int) -> 
 def test_every_norm_less_is_an_operation_less() -> None:
     network = randomized("cifar-resnet8").float()
     copied, folding = fold(network)
-    x = images(network, 32).float()
+    x = make_images(network, 32).float()
     counts = []
     with torch.inference_mode():
         for each in (network, copied):
@@ -128,7 +128,7 @@ def test_a_map_that_is_used_elsewhere_keeps_its_norm() -> None:
     network = randomized("cifar-preact-resnet8:shortcut=none")
     copied, folding = fold(network)
     assert folding.kept["conv3_x.0.residual.norm1"] == "the convolution's map is used elsewhere, too"
-    x = images(network, 16)
+    x = make_images(network, 16)
     with torch.inference_mode():
         assert torch.allclose(copied.features(x)["conv2_x"], network.features(x)["conv2_x"], rtol=1e-11, atol=0)
         assert torch.allclose(copied(x), network(x), rtol=1e-10, atol=1e-12)
@@ -147,7 +147,7 @@ def test_shared_modules_and_norms_without_statistics_stay() -> None:
     network.conv2_x[1].residual.conv1.weight = network.conv2_x[0].residual.conv1.weight
     copied, folding = fold(network)
     assert len(folding.kept) == 2
-    x = images(network, 16)
+    x = make_images(network, 16)
     with torch.inference_mode():
         assert torch.allclose(copied(x), network(x), rtol=1e-10, atol=1e-12)
     network = randomized("cifar-resnet8")
@@ -158,7 +158,7 @@ def test_shared_modules_and_norms_without_statistics_stay() -> None:
 
 def test_a_network_in_training_mode_is_folded_as_it_evaluates() -> None:
     network = randomized("cifar-resnet8")
-    x = images(network, 16)
+    x = make_images(network, 16)
     expected = network(x).detach()
     copied, _ = fold(network.train())
     assert network.training

@@ -1,4 +1,4 @@
-"""Predictions as Parquet files: the same rows as one picture at a time gives, however the pictures lie and however often the work is killed."""
+"""Predictions as Parquet files: the same rows as one image at a time gives, however the images are and however often the work is killed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from resnets.cli import main
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.deployment.prediction import large_sets
 from resnets.deployment.prediction import output_parts as parts
-from resnets.deployment.prediction.image_sets import Pictures, open_pictures
-from resnets.deployment.prediction.predict import read_picture
+from resnets.deployment.prediction.image_sets import Images, open_images
+from resnets.deployment.prediction.predict import read_image
 from resnets.weights.model_file import ModelDescription, load_model, save_model
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -57,12 +57,12 @@ def make_model(path: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of noise, one of which is none. Tests read it and leave it as it is."""
+    """Images of noise, one of which is none. Tests read it and leave it as it is."""
     made = tmp_path_factory.mktemp("noise")
     random = np.random.default_rng(0)
     for number in range(COUNT):
         Image.fromarray(random.integers(0, 255, (12, 10, 3), dtype=np.uint8)).save(made / f"{number:02d}.png")
-    (made / f"{BAD}.png").write_text("no picture")
+    (made / f"{BAD}.png").write_text("no image")
     return made
 
 
@@ -114,8 +114,8 @@ def test_rows_are_what_json_says(command: Command, model: Path, folder: Path, tm
     status, said, errors = command(model, folder, *options, "--json")
     assert status == 1
     told = json.loads(said)
-    assert (told["path"], told["pictures"], told["unreadable"], told["resumed_at"]) == (str(output), COUNT, 1, 0)
-    assert f"skipped {folder / f'{BAD}.png'}: not a picture, whatever its name says\n1 of 22 pictures could not be read\n" in errors
+    assert (told["path"], told["images"], told["unreadable"], told["resumed_at"]) == (str(output), COUNT, 1, 0)
+    assert f"skipped {folder / f'{BAD}.png'}: not an image, whatever its name says\n1 of 22 images could not be read\n" in errors
     found = rows(output)
     assert len(found) == len(expected) == COUNT
     for row, line in zip(found, expected, strict=True):
@@ -146,7 +146,7 @@ def test_features_are_the_pooled_maps(command: Command, model: Path, folder: Pat
             assert found is None
             continue
         with torch.inference_mode():
-            maps = network.features(read_picture(folder / f"{number:02d}.png", network.preprocessing))
+            maps = network.features(read_image(folder / f"{number:02d}.png", network.preprocessing))
         assert found == pytest.approx(maps["conv2_x"][0].mean((1, 2)).tolist(), rel=1e-5, abs=1e-6)
 
 
@@ -160,11 +160,11 @@ def test_a_killed_prediction_goes_on(
     assert not output.exists()
     assert {path.name for path in left.glob("*.parquet")} == {"part-000000.parquet"}
     assert len(list(left.glob(".*.part"))) == 1
-    read, really = [], Pictures.read
-    monkeypatch.setattr(Pictures, "read", lambda self, index: read.append(index) or really(self, index))
+    read, really = [], Images.read
+    monkeypatch.setattr(Images, "read", lambda self, index: read.append(index) or really(self, index))
     status, _, errors = command(model, folder, "--output", output, "--probabilities")
     assert status == 1
-    assert "8 of 22 pictures were done before" in errors
+    assert "8 of 22 images were done before" in errors
     assert read == list(range(8, COUNT))
     assert output.read_bytes() == whole.read_bytes()
     assert not left.exists()
@@ -199,7 +199,7 @@ def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: 
     work = tmp_path / "out.parquet.parts" / "work.json"
     for arguments, words in (
         ((other, folder), "holds the beginning of another prediction, with another model; --restart"),
-        ((model, others), "with other pictures; --restart"),
+        ((model, others), "with other images; --restart"),
         ((model, folder, "--top", 2), "with top 1 and not 2; --restart"),
         ((model, folder, "--features", "conv1"), "with features None and not conv1; --restart"),
     ):
@@ -215,7 +215,7 @@ def test_work_of_another_kind_is_refused(command: Command, model: Path, folder: 
     assert command(other, folder, "--output", output, "--restart")[0] == 1
     made = output.read_bytes()
     status, _, errors = command(other, folder, "--output", output)
-    assert (status, "is there already, made with this model from these pictures" in errors) == (1, True)
+    assert (status, "is there already, made with this model from these images" in errors) == (1, True)
     status, _, errors = command(model, folder, "--output", output)
     assert (status, "is there already; --restart replaces it" in errors, "it has another model" in errors) == (2, True, True)
     assert output.read_bytes() == made
@@ -251,14 +251,14 @@ def test_shards_give_what_their_files_give(command: Command, model: Path, folder
     with tarfile.open(shards / "a.tar", "w") as bundle:
         for path in files[:9]:
             add(bundle, f"in/{path.name}", path.read_bytes())
-            add(bundle, f"in/{path.stem}.mask.png", b"another picture of the same sample")
+            add(bundle, f"in/{path.stem}.mask.png", b"another image of the same sample")
             add(bundle, f"in/{path.stem}.cls", b"1")
-    pictures = [{"bytes": path.read_bytes(), "path": None} for path in files[9:]]
-    table = pa.table({"label": list(range(len(pictures))), "image": pictures, "thumbnail": [b"x"] * len(pictures)})
+    images = [{"bytes": path.read_bytes(), "path": None} for path in files[9:]]
+    table = pa.table({"label": list(range(len(images))), "image": images, "thumbnail": [b"x"] * len(images)})
     parquet.write_table(table, shards / "b.parquet", row_group_size=5)
     _, lines, _ = command(model, folder, "--json")
     expected = [{**json.loads(line), "path": None} for line in lines.splitlines()]
-    names = [f"{shards}/a.tar:in/{path.name}" for path in files[:9]] + [f"{shards}/b.parquet:{row}" for row in range(len(pictures))]
+    names = [f"{shards}/a.tar:in/{path.name}" for path in files[:9]] + [f"{shards}/b.parquet:{row}" for row in range(len(images))]
     for paths in ((shards,), (shards / "a.tar", shards / "*.parquet")):
         _, lines, _ = command(model, *paths, "--json")
         found = [json.loads(line) for line in lines.splitlines()]
@@ -267,7 +267,7 @@ def test_shards_give_what_their_files_give(command: Command, model: Path, folder
     command(model, shards, "--output", tmp_path / "out.parquet", "--workers", 2)
     assert [row["path"] for row in rows(tmp_path / "out.parquet")] == names
     assert [row["probability"] for row in rows(tmp_path / "out.parquet")] == [line.get("probability") for line in expected]
-    opened = open_pictures([shards])
+    opened = open_images([shards])
     for index in (20, 3, 12, 9, 21, 11):  # forward and back
         assert opened.read(index) == files[index].read_bytes()
     middle = opened.part(7, 16)
@@ -275,7 +275,7 @@ def test_shards_give_what_their_files_give(command: Command, model: Path, folder
     assert [middle.name_of(index) for index in range(9)] == names[7:16]
     before = opened.digest()
     os.utime(shards / "b.parquet", (1, 1))
-    assert open_pictures([shards]).digest() != before
+    assert open_images([shards]).digest() != before
 
 
 def test_shards_that_are_none(tmp_path: Path) -> None:
@@ -287,12 +287,12 @@ def test_shards_that_are_none(tmp_path: Path) -> None:
     for name, words in (
         ("text.tar", "is no tar file that can be read without unpacking"),
         ("text.parquet", "is no Parquet file, or it is damaged"),
-        ("empty.tar", "holds no pictures"),
-        ("words.parquet", "has no column of pictures; it has words"),
+        ("empty.tar", "holds no images"),
+        ("words.parquet", "has no column of images; it has words"),
         ("absent.tar", "there is no file or folder"),
     ):
         with pytest.raises(ValueError, match=words) as caught:
-            open_pictures([tmp_path / name])
+            open_images([tmp_path / name])
         assert name in str(caught.value)
 
 
@@ -301,12 +301,12 @@ import sys
 import ray
 from resnets.cli import main
 from resnets.deployment.prediction import large_sets
-from resnets.deployment.prediction.scores import Answers
+from resnets.deployment.prediction.scores import Scorer
 
 def here(self, pixels):
     raise AssertionError("the network ran here")
 
-Answers.__call__ = here  # the workers import it anew
+Scorer.__call__ = here  # the workers import it anew
 large_sets.PART_ROWS = 8
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
 sys.exit(main(sys.argv[1:]))
@@ -328,7 +328,7 @@ def test_two_workers_of_a_ray_cluster_give_the_same_file(
     done = subprocess.run([sys.executable, "-c", ON_TWO_WORKERS, *words], capture_output=True, text=True, timeout=300, check=False)
     status, errors = done.returncode, done.stderr
     assert status == 1, errors
-    assert "8 of 22 pictures were done before" in errors
+    assert "8 of 22 images were done before" in errors
     assert "2 workers of a Ray cluster with 2 cores and 0 GPUs" in errors
     assert output.read_bytes() == whole.read_bytes()
     assert [row["path"] for row in rows(output)] == [f"{folder.name}/{number:02d}.png" for number in range(COUNT)]

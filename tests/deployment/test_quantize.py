@@ -146,8 +146,8 @@ def test_the_report_tells_what_was_lost(made: Callable[[QuantizedFormat], Quanti
     assert record == json.loads(json.dumps(done.record))
     assert record["convolutions"] == {"integer": NUM_CONVOLUTIONS, "total": NUM_CONVOLUTIONS}
     assert record["drop"] <= record["max_drop"] == 3
-    assert record["measured_on"] == {"pictures": "digits test", "num_images": 360}
-    assert record["calibrated_on"] == {"pictures": "digits train", "num_images": 40}
+    assert record["measured_on"] == {"images": "digits test", "num_images": 360}
+    assert record["calibrated_on"] == {"images": "digits train", "num_images": 40}
     errors = [row["error"] for row in record["ranking"]["layers"]]
     assert len(errors) == NUM_CONVOLUTIONS + 1
     assert errors == sorted(errors, reverse=True)
@@ -216,7 +216,7 @@ def test_a_graph_that_computes_in_float_is_not_left(
 
 
 class Standin(Form):
-    """A runtime of the test: eight convolutions in a row, the network right on `right[n]` of ten pictures with n layers in float."""
+    """A runtime of the test: eight convolutions in a row, the network right on `right[n]` of ten images with n layers in float."""
 
     makers = False
 
@@ -249,16 +249,14 @@ class Standin(Form):
 def searched(right: list[int], max_drop: float) -> tuple[list[int], quantization.Trial]:
     """How many layers were in float in each trial, and the trial chosen."""
     form = Standin(right)
-    pictures = QuantizationData(
-        torch.zeros(1, 3, 32, 32), lambda: [(torch.zeros(10, 3, 32, 32), torch.zeros(10, dtype=torch.long))]
-    )
+    images = QuantizationData(torch.zeros(1, 3, 32, 32), lambda: [(torch.zeros(10, 3, 32, 32), torch.zeros(10, dtype=torch.long))])
     ranking = tuple(quantization.Blame(f"layer{i}", 8.0 - i) for i in range(8))
-    before = evaluate(EngineModule(form.engine), pictures.batches())
+    before = evaluate(EngineModule(form.engine), images.batches())
     layers = frozenset(blame.layer for blame in ranking)
     search = quantization._Search(
         form,
         description_of(resnets.create_model("cifar-resnet8")),
-        pictures,
+        images,
         before,
         ranking,
         layers,
@@ -339,7 +337,7 @@ def test_the_prepared_network_is_the_same_function() -> None:
         assert (ready(images) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
-def test_pictures_are_drawn_the_same_way_each_time(model: tuple[Network, Description], data: QuantizationData) -> None:
+def test_images_are_drawn_the_same_way_each_time(model: tuple[Network, Description], data: QuantizationData) -> None:
     again = open_quantization_data(model[1], calibration=40, limit=50, batch_size=20)
     assert torch.equal(again.calibration, data.calibration)
     assert again.calibration.shape == (40, 1, 8, 8)

@@ -31,7 +31,7 @@ NETWORKS = {
 
 
 def settled(name: str) -> tuple[Network, torch.Tensor]:
-    """A network with a learned network's statistics: its norms know 64 smooth pictures, of which 32 come back."""
+    """A network with a learned network's statistics: its norms know 64 smooth images, of which 32 come back."""
     torch.manual_seed(0)
     network = resnets.create_model(name)
     images = nn.functional.interpolate(torch.randn(64, 3, 8, 8), network.spec.input_size, mode="bilinear")
@@ -62,4 +62,4 @@ def test_every_kind_of_network_computes_in_integers(kind: str, format: Quantized
     with torch.inference_mode():
         expected = network(images)
     error = engine.logits(images) - expected
-    assert 0 < error.std() < 0.3 * expected.std()  # the networks never learned to tell pictures apart
+    assert 0 < error.std() < 0.3 * expected.std()  # the networks never learned to tell images apart

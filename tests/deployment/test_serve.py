@@ -1,4 +1,4 @@
-"""A network behind a page: what it answers, to whom, and what it makes of bad files; in a process of its own and a real browser."""
+"""A network served on a page: what it answers, to whom, and what it makes of bad files; in a process of its own and a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from resnets.deployment.engines.opening import engine_for, open_engine
 from resnets.deployment.export.export import export_model
 from resnets.deployment.prediction.predict import predict
 from resnets.deployment.serving.samples import samples_in, samples_of, spread
-from resnets.deployment.serving.served import Answer, BadPicture, Served, ServedClassifier, answer_as_json
+from resnets.deployment.serving.served import Answer, BadImage, Served, ServedClassifier, answer_as_json
 from resnets.deployment.serving.server import address_of, in_words, listen
 from resnets.training.run import Run
 
@@ -39,7 +39,7 @@ LIMIT = 60_000
 @pytest.fixture(scope="module")
 def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real digit, as a file."""
-    path = tmp_path_factory.mktemp("pictures") / "digit.png"
+    path = tmp_path_factory.mktemp("images") / "digit.png"
     PIL.Image.fromarray(load("digits", "test").images[3, 0].numpy()).save(path)
     return path
 
@@ -72,7 +72,7 @@ def test_it_says_what_predict_says_and_shows_where(served: ServedClassifier, dig
     assert plain.shown is None
     assert len(plain.bars) == 2
     for wrong in ({"view": "conv9"}, {"top": 0}):
-        with pytest.raises(BadPicture):
+        with pytest.raises(BadImage):
             served.answer(digit, **wrong)  # type: ignore[arg-type]
 
 
@@ -183,7 +183,7 @@ def test_a_plain_request(address: str, digit: Path, expected: dict[str, Any]) ->
     assert said.pop("milliseconds") > 0
     assert said == expected
     assert len(post(f"{address}/predict?top=2", digit.read_bytes())[1]["top"]) == 2
-    assert post(f"{address}/predict", b"no picture") == (422, {"error": "not a picture, whatever its name says"})
+    assert post(f"{address}/predict", b"no image") == (422, {"error": "not an image, whatever its name says"})
     assert post(f"{address}/predict", b"")[0] == 422
     assert post(f"{address}/predict?top=many", digit.read_bytes())[0] == 400
     assert post(f"{address}/predict", bytes(LIMIT - 100))[0] == 422
@@ -193,18 +193,18 @@ def test_a_plain_request(address: str, digit: Path, expected: dict[str, Any]) ->
     assert post(f"{address}/predict", digit.read_bytes())[0] == 200
 
 
-def test_every_kind_of_picture_is_answered_as_predict_does(address: str, small_run: Run, tmp_path: Path) -> None:
+def test_every_kind_of_image_is_answered_as_predict_does(address: str, small_run: Run, tmp_path: Path) -> None:
     grey = PIL.Image.fromarray(load("digits", "test").images[5, 0].numpy()).resize((64, 48))
     transparent = grey.convert("RGBA")
     transparent.putalpha(grey)
     deep = PIL.Image.fromarray(numpy.asarray(grey).astype(numpy.uint16) * 257)
     huge = PIL.Image.new("1", (12_000, 12_000))
-    pictures = {"grey.png": grey, "cmyk.jpg": grey.convert("CMYK"), "alpha.png": transparent, "deep.png": deep, "huge.png": huge}
-    for name, image in pictures.items():
+    images = {"grey.png": grey, "cmyk.jpg": grey.convert("CMYK"), "alpha.png": transparent, "deep.png": deep, "huge.png": huge}
+    for name, image in images.items():
         image.save(tmp_path / name)
     grey.save(tmp_path / "moving.gif", save_all=True, append_images=[grey.rotate(180)])
     engine = open_engine(small_run.model_path, engine="torch", exact=True)
-    for name in (*pictures, "moving.gif"):
+    for name in (*images, "moving.gif"):
         status, said = post(f"{address}/predict", (tmp_path / name).read_bytes())
         if name == "huge.png":
             assert (status, said) == (422, {"error": "it has 144,000,000 pixels, more than 30,000,000; make it smaller first"})
@@ -264,10 +264,10 @@ def test_in_a_browser(address: str, digit: Path, expected: dict[str, Any], tmp_p
     broken, large = tmp_path / "<b>broken.jpg", tmp_path / "large.png"
     broken.write_bytes(b"\xff\xd8\xff\xe0 and no more")
     large.write_bytes(digit.read_bytes() + bytes(LIMIT))
-    field, said = "#picture input[type=file]", "document.querySelector('#said').innerText"
+    field, said = "#image input[type=file]", "document.querySelector('#said').innerText"
     with Chromium(find_browser(), tmp_path / "profile") as browser:
         browser.go(address)
-        browser.wait(f"document.querySelector('{field}') && {said}.includes('Drop a picture')")
+        browser.wait(f"document.querySelector('{field}') && {said}.includes('Drop an image')")
         assert browser.wait("document.querySelectorAll('#samples button img').length") == 10
         browser.choose(field, digit)
         browser.wait(f"{said}.includes(' ms')")

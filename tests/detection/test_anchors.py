@@ -48,5 +48,5 @@ def test_all_levels_equal_torchvisions(padded: tuple[int, int]) -> None:
     assert measured_stride((96, 160), (2, 3)) == (48, 53)
 
 
-def test_a_map_larger_than_the_picture_still_has_a_stride() -> None:
+def test_a_map_larger_than_the_image_still_has_a_stride() -> None:
     assert measured_stride((8, 8), (16, 16)) == (1, 1)

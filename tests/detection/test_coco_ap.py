@@ -19,7 +19,7 @@ def found(boxes: list[list[float]], labels: list[int], scores: list[float]) -> D
     return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), np.array(scores, np.float32))
 
 
-def random_pictures(seed: int, count: int = 25, num_classes: int = 4) -> tuple[list[Objects], list[Detections]]:
+def random_images(seed: int, count: int = 25, num_classes: int = 4) -> tuple[list[Objects], list[Detections]]:
     """Objects of all sizes, some of them crowds, and detections near them and elsewhere, many with one score."""
     rng = np.random.default_rng(seed)
     objects, detections = [], []
@@ -54,7 +54,7 @@ def by_pycocotools(objects: list[Objects], detections: list[Detections], num_cla
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_detections_give_pycocotools_numbers(seed: int) -> None:
-    objects, detections = random_pictures(seed)
+    objects, detections = random_images(seed)
     result, (stats, precision) = coco_ap(objects, detections, 4), by_pycocotools(objects, detections, 4)
     assert list(result.numbers) == list(NUMBERS)
     assert list(result.numbers.values()) == pytest.approx(stats.tolist(), abs=1e-9)

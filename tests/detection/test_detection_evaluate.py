@@ -24,8 +24,8 @@ CLASSES = ("cat", "dog", "bird")
 COUNT = 11
 
 
-def picture(place: int) -> Tensor:
-    """A picture whose only value is its place."""
+def make_image(place: int) -> Tensor:
+    """An image whose only value is its place."""
     return torch.full((3, 4, 4), float(place))
 
 
@@ -37,7 +37,7 @@ def objects_of(place: int) -> Objects:
 
 
 def output_of(place: int) -> dict[str, Tensor]:
-    """Detections near most of the objects, and a stray one; picture 4 has none at all."""
+    """Detections near most of the objects, and a stray one; image 4 has none at all."""
     rng, there = np.random.default_rng(100 + place), objects_of(place)
     if place == 4:
         return {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long), "scores": torch.zeros(0)}
@@ -47,7 +47,7 @@ def output_of(place: int) -> dict[str, Tensor]:
 
 
 class Reader(nn.Module):
-    """Detects what it is told to in the picture whose number it reads."""
+    """Detects what it is told to in the image whose number it reads."""
 
     spec = SimpleNamespace(num_classes=len(CLASSES) + 1)
 
@@ -60,7 +60,7 @@ class Reader(nn.Module):
 def batches(places: list[int], size: int = 3) -> Iterator[tuple[list[Tensor], list[int]]]:
     for start in range(0, len(places), size):
         part = places[start : start + size]
-        yield [picture(place) for place in part], part
+        yield [make_image(place) for place in part], part
 
 
 def expected() -> tuple[list[Objects], list[Detections]]:
@@ -78,7 +78,7 @@ def test_the_result_is_that_of_the_measures() -> None:
     assert result.score == result.coco.numbers["ap"]
 
 
-def test_the_order_of_pictures_does_not_matter() -> None:
+def test_the_order_of_images_does_not_matter() -> None:
     forward = evaluate_detector(Reader(), batches(list(range(COUNT))), objects_of)
     backward = evaluate_detector(Reader(), batches(list(range(COUNT))[::-1], 5), objects_of)
     assert (forward.coco, forward.voc) == (backward.coco, backward.voc)
@@ -105,8 +105,8 @@ def test_the_summary_is_plain_json() -> None:
     assert min(summary["seconds_per_image"].values()) > 0
 
 
-def test_no_pictures_and_unknown_labels_are_errors() -> None:
-    with pytest.raises(ValueError, match="no pictures"):
+def test_no_images_and_unknown_labels_are_errors() -> None:
+    with pytest.raises(ValueError, match="no images"):
         evaluate_detector(Reader(), [], objects_of)
     with pytest.raises(ValueError, match="label 2 of a detection is none of the 2 classes"):
         evaluate_detector(Reader(), batches([1]), objects_of, num_classes=2)
@@ -154,10 +154,10 @@ def together(shares: list[list[int]]) -> list[DetectionResult]:
     [
         [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]],
         [[9, 3, 5], [], [0, 1, 2, 4, 6, 7, 8, 10]],  # one has nothing to do
-        [[0, 1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9, 10, 4]],  # three pictures are brought twice
+        [[0, 1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 9, 10, 4]],  # three images are brought twice
     ],
 )
-def test_processes_that_share_the_pictures_all_get_the_whole_result(shares: list[list[int]]) -> None:
+def test_processes_that_share_the_images_all_get_the_whole_result(shares: list[list[int]]) -> None:
     alone = evaluate_detector(Reader(), batches(list(range(COUNT))), objects_of)
     for result in together(shares):
         assert (result.coco, result.voc, result.num_images) == (alone.coco, alone.voc, COUNT)

@@ -59,8 +59,8 @@ def test_training_and_prediction(name: str, context: bool) -> None:
         torch.testing.assert_close(each["boxes"], clipped(each["boxes"], (image.shape[1], image.shape[2])))
 
 
-def test_boxes_are_in_the_pictures_pixels() -> None:
-    """Detections of a picture twice as large lie in its own pixels; those of one that is not resized are the batch's."""
+def test_boxes_are_in_the_images_pixels() -> None:
+    """Detections of an image twice as large are in its own pixels; those of one that is not resized are the batch's."""
     detector = small(NAMES[0], box_min_score=0.0).eval()
     image = torch.rand(3, 32, 48)
     twice = image.repeat_interleave(2, 1).repeat_interleave(2, 2)
@@ -76,7 +76,7 @@ def test_boxes_are_in_the_pictures_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_without_objects_train(name: str) -> None:
+def test_images_without_objects_train(name: str) -> None:
     detector = small(name)
     images = [torch.rand(3, 50, 70), torch.rand(3, 40, 90)]
     losses = detector(images, [target(), target()])
@@ -87,7 +87,7 @@ def test_pictures_without_objects_train(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (300, 1), (7, 7)])
-def test_pictures_smaller_than_a_stride_or_very_thin(name: str, shape: tuple[int, int]) -> None:
+def test_images_smaller_than_a_stride_or_very_thin(name: str, shape: tuple[int, int]) -> None:
     detector = small(name)
     image = torch.rand(3, *shape)
     losses = detector([image, torch.rand(3, 50, 60)], [target([0.0, 0, shape[1] * 0.9, shape[0] * 0.9]), target()])
@@ -98,7 +98,7 @@ def test_pictures_smaller_than_a_stride_or_very_thin(name: str, shape: tuple[int
     assert bool(found["boxes"].isfinite().all())
 
 
-def test_an_object_outside_the_picture_trains_without_nan() -> None:
+def test_an_object_outside_the_image_trains_without_nan() -> None:
     detector = small(NAMES[0])
     losses = detector([torch.rand(3, 50, 60)], [target([500.0, 500, 600, 600])])
     assert all(bool(value.isfinite()) for value in losses.values())
@@ -108,16 +108,16 @@ IMAGE = torch.rand(3, 40, 50)
 GOOD = target([5, 5, 20, 20])
 BAD_TARGETS = [
     (None, "training needs targets"),
-    ([GOOD], "1 targets for 2 pictures"),
-    ([GOOD, target([5, 5, 20, 20], [8, 9, 8, 12])], r"picture 1, box 1 is \[8.0, 9.0, 8.0, 12.0\]: a box is x1 y1 x2 y2"),
-    ([target([9, 9, 3, 12]), GOOD], r"picture 0, box 0 is \[9.0, 9.0, 3.0, 12.0\]"),
-    ([target([1, 1, float("nan"), 12]), GOOD], r"picture 0, box 0 is \[1.0, 1.0, nan, 12.0\]"),
-    ([target([1, 1, float("inf"), 12]), GOOD], r"picture 0, box 0 is \[1.0, 1.0, inf, 12.0\]"),
-    ([GOOD, target([5, 5, 20, 20], label=0)], "picture 1, box 0 has label 0; labels are 1 to 3"),
-    ([GOOD, target([5, 5, 20, 20], label=4)], "picture 1, box 0 has label 4; labels are 1 to 3"),
+    ([GOOD], "1 targets for 2 images"),
+    ([GOOD, target([5, 5, 20, 20], [8, 9, 8, 12])], r"image 1, box 1 is \[8.0, 9.0, 8.0, 12.0\]: a box is x1 y1 x2 y2"),
+    ([target([9, 9, 3, 12]), GOOD], r"image 0, box 0 is \[9.0, 9.0, 3.0, 12.0\]"),
+    ([target([1, 1, float("nan"), 12]), GOOD], r"image 0, box 0 is \[1.0, 1.0, nan, 12.0\]"),
+    ([target([1, 1, float("inf"), 12]), GOOD], r"image 0, box 0 is \[1.0, 1.0, inf, 12.0\]"),
+    ([GOOD, target([5, 5, 20, 20], label=0)], "image 1, box 0 has label 0; labels are 1 to 3"),
+    ([GOOD, target([5, 5, 20, 20], label=4)], "image 1, box 0 has label 4; labels are 1 to 3"),
     ([GOOD, {"boxes": GOOD["boxes"]}], "target 1 has no 'labels'; it has boxes"),
-    ([GOOD, {"boxes": torch.zeros(4), "labels": GOOD["labels"]}], r"boxes of picture 1 have shape \(4,\)"),
-    ([GOOD, {"boxes": torch.zeros(0, 4), "labels": GOOD["labels"]}], "picture 1 has 0 boxes and 1 labels"),
+    ([GOOD, {"boxes": torch.zeros(4), "labels": GOOD["labels"]}], r"boxes of image 1 have shape \(4,\)"),
+    ([GOOD, {"boxes": torch.zeros(0, 4), "labels": GOOD["labels"]}], "image 1 has 0 boxes and 1 labels"),
     ([GOOD, {"boxes": GOOD["boxes"], "labels": GOOD["labels"].int()}], "labels of torch.int32"),
 ]
 
@@ -131,14 +131,14 @@ def test_wrong_targets_are_refused(targets: Any, reason: str) -> None:
 @pytest.mark.parametrize(
     ("images", "reason"),
     [
-        ([], "no picture"),
-        ([IMAGE, IMAGE[0]], r"picture 1 has shape \(40, 50\)"),
+        ([], "no image"),
+        ([IMAGE, IMAGE[0]], r"image 1 has shape \(40, 50\)"),
         ([IMAGE[:1]], r"takes \(3, h, w\)"),
-        ([IMAGE[:, :0]], r"picture 0 has shape \(3, 0, 50\)"),
-        ([(IMAGE * 255).byte()], r"picture 0 is torch.uint8; .*picture.float\(\) / 255"),
+        ([IMAGE[:, :0]], r"image 0 has shape \(3, 0, 50\)"),
+        ([(IMAGE * 255).byte()], r"image 0 is torch.uint8; .*image.float\(\) / 255"),
     ],
 )
-def test_wrong_pictures_are_refused(images: list[Tensor], reason: str) -> None:
+def test_wrong_images_are_refused(images: list[Tensor], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         small(NAMES[0]).eval()(images)
 
@@ -185,8 +185,8 @@ def test_channels_last_changes_nothing() -> None:
     torch.testing.assert_close(found["boxes"], expected["boxes"], rtol=1e-3, atol=1e-2)
 
 
-def test_global_context_is_the_whole_pictures_feature() -> None:
-    """Appendix A: as "RoI" pooling with the picture's bounding box, joined to each region's own."""
+def test_global_context_is_the_whole_images_feature() -> None:
+    """Appendix A: as "RoI" pooling with the image's bounding box, joined to each region's own."""
     detector = small(NAMES[1], global_context=True).eval()
     with torch.no_grad():
         batch = detector.prepare([IMAGE, torch.rand(3, 30, 60)])
@@ -229,7 +229,7 @@ def test_inception_maps_are_aligned(network: str) -> None:
 
 
 def test_the_stride_of_the_head() -> None:
-    """7x7 behind a stride of 2 from 14x14, or from 7x7 without: the same parameters."""
+    """7x7 after a stride of 2 from 14x14, or from 7x7 without: the same parameters."""
     seen = []
     for size, stride in ((14, None), (14, 2), (7, 1)):
         spec = get_detector_spec("resnet18-c4", roi_size=size, head_stride=stride)
@@ -241,7 +241,7 @@ def test_the_stride_of_the_head() -> None:
     assert seen[0][0] == (2, 512, 7, 7)
 
 
-def test_pictures_of_one_channel() -> None:
+def test_images_of_one_channel() -> None:
     detector = small(NAMES[0], image_mean=(0.5,), image_std=(0.25,))
     assert set(detector([torch.rand(1, 40, 50)], [GOOD])) == LOSSES
 

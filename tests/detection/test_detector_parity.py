@@ -1,4 +1,4 @@
-"""Detections and losses are those of torchvision's Faster R-CNN with the same weights, pictures and draws."""
+"""Detections and losses are those of torchvision's Faster R-CNN with the same weights, images and draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
 from torchvision.models.detection.rpn import AnchorGenerator, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
-from torchvision_peers import BLOCKS, network_peer, pictures, pyramid_peer, randomized, targets
+from torchvision_peers import BLOCKS, make_images, network_peer, pyramid_peer, randomized, targets
 
 from resnets.detection import Detector, DetectorSpec, get_detector_spec
 from resnets.weights import convert
@@ -21,7 +21,7 @@ from resnets.weights import convert
 CLASSES = 5
 SMALL: dict[str, Any] = {"min_size": 64, "max_size": 100}
 NETWORK = f"resnet50:blocks={list(BLOCKS)}"
-# Fewer regions than by default, in torchvision's words and in ours; the pictures have hardly more anchors.
+# Fewer regions than by default, in torchvision's words and in ours; the images have hardly more anchors.
 THEIRS = {"rpn_post_nms_top_n_train": 150, "rpn_post_nms_top_n_test": 60, "box_batch_size_per_image": 24}
 OURS = {"rpn_post_nms_train": 150, "rpn_post_nms_test": 60, "box_batch": 24}
 
@@ -35,10 +35,10 @@ def loaded(spec: DetectorSpec, state: dict[str, Tensor]) -> Detector:
 def assert_same_detections(ours: Detector, theirs: FasterRCNN) -> None:
     theirs.eval()
     with torch.no_grad():
-        images, _ = theirs.transform(pictures())
+        images, _ = theirs.transform(make_images())
         maps = theirs.backbone(images.tensors)
         maps = OrderedDict([("0", maps)]) if isinstance(maps, Tensor) else maps
-        batch = ours.prepare(pictures())
+        batch = ours.prepare(make_images())
         own_maps = ours.maps(batch.images)
         torch.testing.assert_close(batch.images, images.tensors)
         assert batch.sizes == images.image_sizes
@@ -47,7 +47,7 @@ def assert_same_detections(ours: Detector, theirs: FasterRCNN) -> None:
         for own, other in zip(ours.propose(own_maps, batch.sizes), theirs.rpn(images, maps)[0], strict=True):
             assert len(own) > 20
             torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-2)
-        found, expected = ours(pictures()), theirs(pictures())
+        found, expected = ours(make_images()), theirs(make_images())
     for own, other in zip(found, expected, strict=True):
         assert own.keys() == other.keys()
         assert len(own["boxes"]) > 10
@@ -61,9 +61,9 @@ def assert_same_losses(ours: Detector, theirs: FasterRCNN, *, gradient_of: tuple
     ours.train()
     theirs.train()
     torch.manual_seed(7)
-    own = ours(pictures(), targets(CLASSES))
+    own = ours(make_images(), targets(CLASSES))
     torch.manual_seed(7)
-    other = theirs(pictures(), targets(CLASSES))
+    other = theirs(make_images(), targets(CLASSES))
     assert list(own) == list(other)
     for name in own:
         assert float(other[name].detach()) > 1e-3

@@ -1,8 +1,8 @@
 """A detector that two processes train: what is the same as in one process, and what cannot be.
 
-The boxes that enter the losses are drawn, by each process for its own pictures, so that two processes learn from other samples than one
-does. A loss is a mean over the samples of a process's pictures; the processes' means are averaged, weighed by their pictures. That is the
-mean over all samples wherever the processes have equally many, which is so where each picture fills its quota.
+The boxes that enter the losses are drawn, by each process for its own images, so that two processes learn from other samples than one
+does. A loss is a mean over the samples of a process's images; the processes' means are averaged, weighed by their images. That is the
+mean over all samples wherever the processes have equally many, which is so where each image fills its quota.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from scene_processes import check_pictures_and_weights, check_stopping_and_going_on, events, train_in_two
+from scene_processes import check_images_and_weights, check_stopping_and_going_on, events, train_in_two
 from torch import Tensor
 
 from resnets.detection import proposals, regions
@@ -33,7 +33,7 @@ RATE = 0.05
 
 @pytest.fixture
 def recipe(shape_scenes: Path) -> DetectionRecipe:
-    """Two epochs of four steps; evaluation takes one picture at a time, fewer than there are processes."""
+    """Two epochs of four steps; evaluation takes one image at a time, fewer than there are processes."""
     return DetectionRecipe(
         name="shapes", data=str(shape_scenes), detector=GROUPED, batch_size=6, epochs=2, log_every=1, report=False, workers=0,
         optimizer=Optimizer(learning_rate=RATE, momentum=0, weight_decay=0, nesterov=False), clip_norm=None,
@@ -47,7 +47,7 @@ def opened(recipe: DetectionRecipe) -> DetectionSession:
 
 
 def test_a_step_is_the_mean_of_what_each_process_computes(recipe: DetectionRecipe, tmp_path: Path) -> None:
-    """Three pictures each, with samples drawn from the seed of step and rank: loss and weights by hand, in one process."""
+    """Three images each, with samples drawn from the seed of step and rank: loss and weights by hand, in one process."""
     short = recipe.updated(max_steps=1, output=tmp_path / "two")
     first, second = train_in_two(short, tmp_path / "seen")
     session = opened(recipe)
@@ -70,7 +70,7 @@ def test_a_step_is_the_mean_of_what_each_process_computes(recipe: DetectionRecip
 def test_with_equal_draws_and_full_quotas_the_split_changes_nothing(
     recipe: DetectionRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mean of the halves' gradients is the whole batch's; with quotas that not every picture fills it is not."""
+    """The mean of the halves' gradients is the whole batch's; with quotas that not every image fills it is not."""
 
     def first_ones(labels: Tensor, number: int, positive_share: float) -> tuple[Tensor, Tensor]:
         positive, negative = torch.where(labels > 0)[0], torch.where(labels == 0)[0]
@@ -103,13 +103,13 @@ def test_with_equal_draws_and_full_quotas_the_split_changes_nothing(
     assert difference() > 1e-3
 
 
-def test_two_processes_share_pictures_and_end_alike(recipe: DetectionRecipe, tmp_path: Path) -> None:
+def test_two_processes_share_images_and_end_alike(recipe: DetectionRecipe, tmp_path: Path) -> None:
     two = recipe.updated(output=tmp_path / "two", optimizer={"learning_rate": 0.02})
     first, second = train_in_two(two, tmp_path / "seen")
     kept = DETECTOR.load(tmp_path / "two" / "model.safetensors")
-    check_pictures_and_weights(first, second, kept.state_dict())
+    check_images_and_weights(first, second, kept.state_dict())
     feed = opened(recipe).feed
-    alone = evaluate_detector(kept, feed.evaluation.in_order(), feed.pictures.objects).summary(feed.classes)
+    alone = evaluate_detector(kept, feed.evaluation.in_order(), feed.images.objects).summary(feed.classes)
     (done,) = events(tmp_path / "two", "done")
     assert alone["num_images"] == 8
     assert alone["num_objects"] == 14

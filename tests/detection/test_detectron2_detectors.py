@@ -1,7 +1,7 @@
 """detectron2's Faster R-CNNs, rebuilt here from the names and shapes of their tensors alone.
 
 The detector that the names mean is computed below by hand with plain functions: blue, green, red pixels in [0, 255]; a ResNet with frozen
-norms and the stride in the 1x1; a region proposal network of one logit an anchor, anchors ordered by size and then ratio; RoIAlign with
+norms and the stride in the 1x1; a region proposal network of one logit per anchor, anchors ordered by size and then ratio; RoIAlign with
 aligned pixels; res5 (C4) or two linear layers (FPN) as the head; the background as the last class, without box offsets.
 """
 
@@ -130,7 +130,7 @@ def inside(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def by_hand(state: dict[str, Tensor], layout: str, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, classes from 0 and scores in a picture (3, H, W), red first, in [0, 1], whose size needs no resizing."""
+    """Boxes, classes from 0 and scores in an image (3, H, W), red first, in [0, 1], whose size needs no resizing."""
     height, width = image.shape[1:]
     pixels = image.flip(0) * 255 - torch.tensor(PIXEL_MEAN).view(3, 1, 1)
     trunk = "backbone." if layout == "C4" else "backbone.bottom_up."

@@ -52,7 +52,7 @@ def test_the_maps_memory_format_changes_nothing(memory: torch.memory_format) -> 
 def test_nominal_strides_do_not_ask_the_padding() -> None:
     spec = BASE.updated(anchor_strides="nominal")
     maps = [torch.zeros(1, 256, -(-96 // s), -(-96 // s)) for s in (4, 8, 16, 32, 64)]
-    # The last anchor is 512 / sqrt(2) wide, and stands one stride to the right.
+    # The last anchor is 512 / sqrt(2) wide, and is one stride to the right.
     assert float(zeroed(Proposer(spec, 256))(maps, (96, 96)).anchors[4][-1, 2]) == 64 + 181
     assert float(zeroed(Proposer(BASE, 256))(maps, (96, 96)).anchors[4][-1, 2]) == 48 + 181
 
@@ -68,7 +68,7 @@ BOXES = [[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 40, 40], [60, 60, 70, 70], [
 
 
 def test_proposals_by_hand() -> None:
-    """The second box overlaps a better one by 9/11, the fourth lies outside, the last is cut at the border."""
+    """The second box overlaps a better one by 9/11, the fourth is outside, the last is cut at the border."""
     proposer = Proposer(ONE, 4).eval()
     (found,) = proposer.select(by_hand(BOXES, [2.0, 1.0, 3.0, 9.0, -1.0]), [(50, 50)])
     assert found.tolist() == [[20, 20, 40, 40], [0, 0, 10, 10], [0, 0, 1, 5]]
@@ -124,13 +124,13 @@ def test_without_objects_only_the_background_is_learnt() -> None:
 
 
 def test_without_any_anchor_inside_the_losses_are_zero_and_not_nan() -> None:
-    """A picture smaller than every anchor."""
+    """An image smaller than every anchor."""
     result = losses({}, torch.tensor([[0.0, 0, 3, 3]]), (4, 4))
     assert [float(value.detach()) for value in result.values()] == [0, 0]
 
 
 def test_losses_by_hand() -> None:
-    """Logits 0: log 2 an anchor. One positive anchor, moved by a quarter of its width: smooth L1 of 1/4 at beta 1/9, over 18."""
+    """Logits 0: log 2 per anchor. One positive anchor, moved by a quarter of its width: smooth L1 of 1/4 at beta 1/9, over 18."""
     proposer = zeroed(Proposer(ONE.updated(rpn_ignore_outside=False), 4))
     found = proposer([torch.zeros(1, 4, 3, 3)], (48, 48))
     box = torch.tensor([[12.0, 8, 28, 24]])  # the square anchor at (16, 16) is 8 8 24 24

@@ -1,4 +1,4 @@
-"""Pictures to a batch and boxes along: as torchvision's transform, and where that fails."""
+"""Images to a batch and boxes along: as torchvision's transform, and where that fails."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_sizes_by_hand(size: tuple[int, int], expected: tuple[int, int]) -> None
     assert resized_size(size, 600, 1000) == expected
 
 
-def test_a_thread_of_a_picture_keeps_a_pixel() -> None:
-    """torchvision rounds 0.5 pixels down to a picture without rows."""
+def test_a_thread_of_an_image_keeps_a_pixel() -> None:
+    """torchvision rounds 0.5 pixels down to an image without rows."""
     assert resized_size((1, 2000), 600, 1000) == (1, 1000)
     assert resized_size((1, 40_000), 600, 1000) == (1, 1000)
 
@@ -41,16 +41,16 @@ def test_padding_by_hand() -> None:
 
 def test_a_batch_equals_torchvisions() -> None:
     torch.manual_seed(0)
-    pictures = [torch.rand(3, *size) for size in ((37, 61), (80, 50), (64, 64), (20, 100))]
-    before = [picture.clone() for picture in pictures]
+    images = [torch.rand(3, *size) for size in ((37, 61), (80, 50), (64, 64), (20, 100))]
+    before = [image.clone() for image in images]
     ours = make_batch(
-        pictures, torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1), min_sizes=[64] * 4, max_size=100, divisible=32
+        images, torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1), min_sizes=[64] * 4, max_size=100, divisible=32
     )
-    theirs, _ = GeneralizedRCNNTransform(64, 100, MEAN, STD)(pictures)
+    theirs, _ = GeneralizedRCNNTransform(64, 100, MEAN, STD)(images)
     assert ours.sizes == theirs.image_sizes
     assert ours.originals == [(37, 61), (80, 50), (64, 64), (20, 100)]
     torch.testing.assert_close(ours.images, theirs.tensors)
-    assert all(torch.equal(a, b) for a, b in zip(pictures, before, strict=True))  # the caller's pictures stay
+    assert all(torch.equal(a, b) for a, b in zip(images, before, strict=True))  # the caller's images stay
 
 
 def test_boxes_follow_as_torchvisions() -> None:

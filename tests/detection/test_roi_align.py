@@ -9,11 +9,11 @@ from torchvision.ops import roi_align
 from resnets.detection.roi_align import roi_align_rows
 
 
-def some_rois(count: int, pictures: int, width: int, height: int, generator: torch.Generator) -> torch.Tensor:
+def some_rois(count: int, images: int, width: int, height: int, generator: torch.Generator) -> torch.Tensor:
     """Boxes within and across the border, thinner than a pixel, and far outside."""
     corners = torch.rand(count, 2, generator=generator) * torch.tensor([width, height]) * 1.6 - torch.tensor([width, height]) * 0.3
     sides = torch.rand(count, 2, generator=generator) ** 3 * torch.tensor([width, height])
-    owners = torch.randint(pictures, (count, 1), generator=generator).float()
+    owners = torch.randint(images, (count, 1), generator=generator).float()
     return torch.cat((owners, corners, corners + sides), dim=1)
 
 
@@ -27,7 +27,7 @@ def test_values_and_gradients_are_torchvisions(size: int, sampling: int, shape: 
     ours = roi_align_rows(maps[0], rois, size, 1 / 8, sampling, aligned=aligned)
     theirs = roi_align(maps[1], rois.double(), size, 1 / 8, sampling, aligned=aligned)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)  # ours has float32 positions
-    assert float((theirs != 0).double().mean()) > 0.2, "most boxes lie outside: this compares zeros"
+    assert float((theirs != 0).double().mean()) > 0.2, "most boxes are outside: this compares zeros"
     upstream = torch.randn(theirs.shape, generator=generator, dtype=torch.float64)
     gradients = [torch.autograd.grad(y, m, upstream)[0] for y, m in zip((ours, theirs), maps, strict=True)]
     torch.testing.assert_close(*gradients, rtol=0, atol=2e-4)

@@ -30,11 +30,11 @@ def test_numbers(positive: int, negative: int, expected: tuple[int, int]) -> Non
 
 
 def test_the_same_seed_draws_what_torchvision_draws() -> None:
-    pictures = [labels(100, 500, 40), labels(5, 70, 3)]
+    images = [labels(100, 500, 40), labels(5, 70, 3)]
     torch.manual_seed(3)
-    expected = BalancedPositiveNegativeSampler(64, 0.25)(pictures)
+    expected = BalancedPositiveNegativeSampler(64, 0.25)(images)
     torch.manual_seed(3)
-    for values, positive, negative in zip(pictures, *expected, strict=True):
+    for values, positive, negative in zip(images, *expected, strict=True):
         drawn, others = sample(values, 64, 0.25)
         assert torch.equal(drawn.sort().values, torch.where(positive)[0])
         assert torch.equal(others.sort().values, torch.where(negative)[0])

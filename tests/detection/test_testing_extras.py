@@ -98,7 +98,7 @@ def test_a_mirrored_box_by_hand() -> None:
 
 
 @torch.inference_mode()
-def test_predictions_of_a_picture_and_its_mirror_image_are_averaged(detector: Detector, images: list[Tensor]) -> None:
+def test_predictions_of_an_image_and_its_mirror_image_are_averaged(detector: Detector, images: list[Tensor]) -> None:
     batch, turned = detector.prepare(images), detector.prepare([image.flip(-1) for image in images])
     maps, turned_maps, sizes = detector.maps(batch.images), detector.maps(turned.images), batch.sizes
     proposals = detector.propose(maps, sizes)
@@ -113,12 +113,12 @@ def test_predictions_of_a_picture_and_its_mirror_image_are_averaged(detector: De
 
 
 @torch.inference_mode()
-def test_with_mirroring_a_picture_and_its_mirror_image_are_judged_alike(detector: Detector, images: list[Tensor]) -> None:
+def test_with_mirroring_an_image_and_its_mirror_image_are_judged_alike(detector: Detector, images: list[Tensor]) -> None:
     options, turned = TestTime(flip=True, sizes=(64, 96, 160)), [image.flip(-1) for image in images]
     batch = detector.prepare(images)
     proposals = detector.propose(detector.maps(batch.images), batch.sizes)
     seen = [mirrored(each, size) for each, size in zip(proposals, batch.sizes, strict=True)]
-    base = View([], batch.sizes)  # all scales are given, so that the base picture is not looked at
+    base = View([], batch.sizes)  # all scales are given, so that the base image is not looked at
     scores, boxes = judge(detector, open_views(detector, images, base, options), batch.sizes, proposals)
     mirror_scores, mirror_boxes = judge(detector, open_views(detector, turned, base, options), batch.sizes, seen)
     for i, size in enumerate(batch.sizes):
@@ -127,7 +127,7 @@ def test_with_mirroring_a_picture_and_its_mirror_image_are_judged_alike(detector
 
 
 def test_the_two_scales_around_224_pixels_are_chosen_by_hand() -> None:
-    # The base picture is 100 x 100; at the scales it is 50, 100, 200 and 400 pixels long.
+    # The base image is 100 x 100; at the scales it is 50, 100, 200 and 400 pixels long.
     scales = [View([], [(side, side)]) for side in (50, 100, 200, 400)]
     sides = torch.tensor([10.0, 100, 112, 113, 224, 300, 1000, 0])
     boxes = torch.stack([torch.zeros_like(sides), torch.zeros_like(sides), sides, sides], 1)
@@ -218,7 +218,7 @@ def test_voting_moves_boxes_and_keeps_scores_and_labels(detector: Detector, imag
 
 
 @torch.inference_mode()
-def test_everything_together_gives_boxes_inside_the_pictures(detector: Detector, images: list[Tensor]) -> None:
+def test_everything_together_gives_boxes_inside_the_images(detector: Detector, images: list[Tensor]) -> None:
     options = TestTime(box_refinement=True, voting_iou=0.5, flip=True, sizes=(64, 128))
     for image, found in zip(images, detect(detector, images, options), strict=True):
         assert len(found["boxes"])
@@ -229,7 +229,7 @@ def test_everything_together_gives_boxes_inside_the_pictures(detector: Detector,
 
 
 @torch.inference_mode()
-def test_pictures_without_a_proposal_have_no_detections(images: list[Tensor]) -> None:
+def test_images_without_a_proposal_have_no_detections(images: list[Tensor]) -> None:
     for fields in (FPN, C4):
         detector = made(**fields)
         detector.proposer.spec = detector.spec.updated(rpn_min_score=1.0)

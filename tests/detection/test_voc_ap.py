@@ -55,7 +55,7 @@ def test_overlap_of_exactly_a_half_is_enough() -> None:
 
 
 def test_the_object_that_overlaps_most_is_the_one_that_counts() -> None:
-    # The detection lies nearest to A, which a surer one has claimed: it is wrong although it overlaps B by 0.54, too.
+    # The detection is nearest to A, which a surer one has claimed: it is wrong although it overlaps B by 0.54, too.
     objects = [Objects.of([A, [4, 0, 14, 10]], [0, 0])]
     detections = [found([A, [1, 0, 11, 10]], [0, 0], [0.9, 0.8])]
     assert voc_ap(objects, detections, 1).voc12 == pytest.approx(0.5)
@@ -82,7 +82,7 @@ def test_nothing_found_and_nothing_there() -> None:
 
 
 def test_errors_name_the_value() -> None:
-    with pytest.raises(ValueError, match="1 lists of detections for 2 pictures"):
+    with pytest.raises(ValueError, match="1 lists of detections for 2 images"):
         voc_ap([Objects.of([A], [0])] * 2, [found([], [], [])], 1)
     with pytest.raises(ValueError, match="label 3 of a detection"):
         voc_ap([Objects.of([A], [0])], [found([A], [3], [0.9])], 3)
@@ -106,19 +106,19 @@ def devkit(objects: list[Objects], detections: list[Detections], k: int) -> tupl
         ]
         for o in objects
     ]
-    positives = sum(not each["difficult"] for picture in truth for each in picture)
+    positives = sum(not each["difficult"] for image in truth for each in image)
     lines = [
-        (score, picture, box)
-        for picture, d in enumerate(detections)
+        (score, image, box)
+        for image, d in enumerate(detections)
         for box, label, score in zip(d.boxes.tolist(), d.labels, d.scores, strict=True)
         if label == k
     ]
     lines.sort(key=lambda line: -line[0])
     right, wrong = [], []
-    for _, picture, box in lines:
+    for _, image, box in lines:
         best, nearest = -1.0, None
         left, top, end, bottom = box[0] + 1, box[1] + 1, box[2], box[3]
-        for each in truth[picture]:
+        for each in truth[image]:
             x1, y1, x2, y2 = each["box"]
             width, height = min(end, x2) - max(left, x1) + 1, min(bottom, y2) - max(top, y1) + 1
             if width > 0 and height > 0:
@@ -146,7 +146,7 @@ def devkit(objects: list[Objects], detections: list[Detections], k: int) -> tupl
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_pictures_give_what_the_development_kits_loop_gives(seed: int) -> None:
+def test_random_images_give_what_the_development_kits_loop_gives(seed: int) -> None:
     rng = np.random.default_rng(seed)
     objects, detections = [], []
     for _ in range(30):
@@ -160,7 +160,7 @@ def test_random_pictures_give_what_the_development_kits_loop_gives(seed: int) ->
         stray = np.concatenate([corners[:2], corners[:2] + 12], 1) if n else np.zeros((0, 4))
         everything = np.concatenate([near, stray]).astype(np.float32)
         guessed = np.concatenate([np.repeat(labels, 2), rng.integers(0, 3, len(stray))])
-        scores = rng.permutation(1000)[: len(everything)] / 1000  # ties between pictures only
+        scores = rng.permutation(1000)[: len(everything)] / 1000  # ties between images only
         detections.append(Detections(everything, guessed.astype(np.int64), scores.astype(np.float32)))
     result = voc_ap(objects, detections, 3)
     for k, row in enumerate(result.classes):

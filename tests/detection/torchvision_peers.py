@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN with random weights, pictures and targets, for comparison with ours."""
+"""torchvision's Faster R-CNN with random weights, images and targets, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-def pictures() -> list[Tensor]:
-    """Three pictures of different shapes in [0, 1]."""
+def make_images() -> list[Tensor]:
+    """Three images of different shapes in [0, 1]."""
     generator = torch.Generator().manual_seed(1)
     return [torch.rand(3, *size, generator=generator) for size in ((50, 80), (72, 60), (40, 44))]
 
 
 def targets(num_classes: int) -> list[dict[str, Tensor]]:
-    """For each picture some objects, for the last none."""
+    """For each image some objects, for the last none."""
     boxes = [[[5.0, 8, 40, 45], [30, 5, 75, 30], [60, 20, 72, 48.5]], [[3, 30, 50.5, 70]], []]
     labels = [[1, num_classes - 1, 2], [2], []]
     return [

@@ -1,9 +1,9 @@
 """Reading a page of documentation: its blocks, and what HTML comments say about them.
 
-```python and ```sh are run, in the page's own folder and namespace, in their order. ```text behind one of them is part of what it prints,
+```python and ```sh are run, in the page's own folder and namespace, in their order. ```text after one of them is part of what it prints,
 where "..." stands for anything. Comments, which readers of the page do not see:
 
-<!-- test: CODE -->          Python that is run there: what a page needs to find, such as a folder of pictures
+<!-- test: CODE -->          Python that is run there: what a page needs to find, such as a folder of images
 <!-- run with: OPTIONS -->   options that the next block's commands get besides, so that they take seconds
 <!-- not run: REASON -->     the next block is read only: options are parsed, names looked up
 <!-- file: NAME -->          the next block is written to that file
@@ -46,7 +46,7 @@ class Block:
 
 
 def fenced_blocks(path: Path) -> list[Block]:
-    """The blocks of a page whose code stands between fences, hidden ones included."""
+    """The blocks of a page whose code is between fences, hidden ones included."""
     text = path.read_text("utf-8")
     blocks: list[Block] = []
     notes: dict[str, str] = {}

@@ -74,7 +74,7 @@ def _run_python(block: Block, names: Names) -> None:
 
 
 def _check_text(block: Block, printed: str) -> None:
-    """Each line must stand in what was printed, whatever its spaces and frames."""
+    """Each line must be in what was printed, whatever its spaces and frames."""
     said = _plain(printed)
     for line in block.body.splitlines():
         pattern = ".*?".join(re.escape(part) for part in _plain(line).split("..."))
@@ -98,7 +98,7 @@ def parse(arguments: list[str], place: str) -> None:
     """Gives a command its arguments and stops it as soon as it has understood them."""
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        _stop_behind_parsing(patch)
+        _stop_after_parsing(patch)
         try:
             status = call(arguments)
         except Parsed:
@@ -107,7 +107,7 @@ def parse(arguments: list[str], place: str) -> None:
     assert status == 0, f"{place}: resnets {' '.join(arguments)} was not understood ({status}): {output.getvalue()}"
 
 
-def _stop_behind_parsing(patch: pytest.MonkeyPatch) -> None:
+def _stop_after_parsing(patch: pytest.MonkeyPatch) -> None:
     """Lets every command end where its options are parsed and checked, whatever module it lives in."""
     import resnets.training.run
     from resnets.cli import options, resume

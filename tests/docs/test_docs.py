@@ -28,7 +28,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def digit_folder(folder: Path, classes: int = 3, pictures: int = 40) -> None:
+def digit_folder(folder: Path, classes: int = 3, images: int = 40) -> None:
     """FOLDER/CLASS/NUMBER.png: handwritten digits, enlarged to 32 x 32."""
     from resnets.data import load
 
@@ -36,7 +36,7 @@ def digit_folder(folder: Path, classes: int = 3, pictures: int = 40) -> None:
     labels = digits.labels.numpy()
     for label, name in enumerate(("zero", "one", "two")[:classes]):
         (folder / name).mkdir(parents=True)
-        for number, place in enumerate(np.flatnonzero(labels == label)[:pictures]):
+        for number, place in enumerate(np.flatnonzero(labels == label)[:images]):
             pixels = digits.images[int(place)].squeeze().numpy()
             PIL.Image.fromarray(pixels).resize((32, 32)).save(folder / name / f"{number}.png")
 
@@ -52,7 +52,7 @@ def test_what_the_page_says_to_type_works(page: Path, in_a_folder: Path) -> None
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.name)
 def test_the_readmes_commands_are_understood(readme: Path, in_a_folder: Path) -> None:
-    digit_folder(in_a_folder / "my-pictures", pictures=4)
+    digit_folder(in_a_folder / "my-images", images=4)
     run = in_a_folder / "runs" / "fashion-mnist-1"
     run.mkdir(parents=True)
     (run / "recipe.yaml").write_text("# resnets train\nname: fashion-mnist\n")
@@ -79,7 +79,7 @@ def test_extras_and_files_that_pages_name_exist(page: Path) -> None:
     [
         Block("page", 1, "sh", "resnets train digits --epoch 1\n", reason="to be read"),
         Block("page", 1, "sh", "resnets train digit\n", reason="to be read"),
-        Block("page", 1, "sh", "resnets predict MODEL PICTURE --best 3\n", reason="to be read"),
+        Block("page", 1, "sh", "resnets predict MODEL IMAGE --best 3\n", reason="to be read"),
         Block("page", 1, "sh", "resnets forecast MODEL\n", reason="to be read"),
         Block("page", 1, "sh", "torchrun -m resnets train digits --optimizer.rate 1\n", reason="to be read"),
         Block("page", 1, "python", "import resnets\nresnets.make_model('resnet18')\n", reason="to be read"),

@@ -40,7 +40,7 @@ def _pixels(size: int = 12) -> Any:
     return PIL.Image.fromarray(np.arange(size * size * 3, dtype=np.uint8).reshape(size, size, 3))
 
 
-def images() -> list[bytes]:
+def make_images() -> list[bytes]:
     made = []
     for kind, options in (
         ("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("GIF", {}), ("BMP", {}), ("WEBP", {}),
@@ -70,9 +70,9 @@ def images() -> list[bytes]:
 
 def parse_image(path: Path) -> Any:
     from resnets.data.decoding.preprocessing import Preprocessing
-    from resnets.deployment.prediction.reading import read_picture
+    from resnets.deployment.prediction.reading import read_image
 
-    return read_picture(path, Preprocessing(size=16))
+    return read_image(path, Preprocessing(size=16))
 
 
 def examine_image(path: Path) -> Any:
@@ -256,7 +256,7 @@ def parse_recipe(path: Path) -> Any:
 def tars() -> list[bytes]:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as bundle:
-        for name, content in (("a.png", images()[2]), ("a.cls", b"1"), ("sub/b.jpg", images()[0])):
+        for name, content in (("a.png", make_images()[2]), ("a.cls", b"1"), ("sub/b.jpg", make_images()[0])):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             bundle.addfile(info, io.BytesIO(content))
@@ -270,7 +270,7 @@ def parquets() -> list[bytes]:
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     table = pyarrow.table(
         {
-            "image": pyarrow.array([{"bytes": images()[2], "path": "a.png"}, {"bytes": None, "path": "../x.png"}], kind),
+            "image": pyarrow.array([{"bytes": make_images()[2], "path": "a.png"}, {"bytes": None, "path": "../x.png"}], kind),
             "label": [0, 1],
         }
     )
@@ -339,9 +339,9 @@ def parse_arguments(path: Path) -> Any:
 
 
 PARSERS = (
-    Parser("image", parse_image, images, ".png"),
-    Parser("image-doctor", examine_image, images, ".png"),
-    Parser("mask", parse_mask, images, ".png"),
+    Parser("image", parse_image, make_images, ".png"),
+    Parser("image-doctor", examine_image, make_images, ".png"),
+    Parser("mask", parse_mask, make_images, ".png"),
     Parser("checkpoint", parse_checkpoint, checkpoints, ".pth"),
     Parser("pickle", parse_pickle, pickles, ".pkl"),
     Parser("model-file", parse_model, lambda: [_model()], ".safetensors"),

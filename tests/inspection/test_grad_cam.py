@@ -11,12 +11,12 @@ from resnets.inspection.grad_cam import grad_cam
 from resnets.networks import Network
 
 
-def pictures(count: int, channels: int, size: int) -> Tensor:
+def make_images(count: int, channels: int, size: int) -> Tensor:
     return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def scaled(heat: Tensor, size: int) -> Tensor:
-    """Enlarges maps (N, h, w) and divides each by its maximum, picture by picture."""
+    """Enlarges maps (N, h, w) and divides each by its maximum, image by image."""
     large = functional.interpolate(heat[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]
     return torch.stack([one / one.max() if one.max() > 0 else one for one in large])
 
@@ -55,22 +55,22 @@ def test_the_same_as_torchvisions_network_with_hooks(stage: str | None, module: 
     ours = randomized(resnets.create_model("resnet18", num_classes=7))
     theirs = torchvision.models.resnet18(num_classes=7).eval()
     theirs.load_state_dict(resnets.weights.convert(ours.state_dict(), source="resnets", target="torchvision", spec=ours.spec))
-    images, target = pictures(3, 3, 96), torch.tensor([6, 0, 3])
+    images, target = make_images(3, 3, 96), torch.tensor([6, 0, 3])
     expected = by_hooks(theirs, getattr(theirs, module), images, target)
     found = grad_cam(ours, images, target, stage)
     assert found.shape == (3, 96, 96)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
-    assert set(found.amax((1, 2)).tolist()) in ({1.0}, {0.0, 1.0})  # 0 where nothing speaks for the class
+    assert set(found.amax((1, 2)).tolist()) in ({1.0}, {0.0, 1.0})  # 0 where nothing supports the class
     assert (found >= 0).all()
 
 
-def test_behind_a_linear_classifier_it_is_the_class_weighted_sum_of_the_maps() -> None:
+def test_after_a_linear_classifier_it_is_the_class_weighted_sum_of_the_maps() -> None:
     # y^c = sum_k w_k^c mean_ij A^k_ij, so that alpha_k^c = w_k^c / Z (the paper's section 3.1: CAM is the special case).
     network = randomized(resnets.create_model("cifar-resnet8", num_classes=5))
     assert isinstance(network.head.fc, nn.Linear)
     with torch.no_grad():
         network.head.fc.weight.copy_(torch.linspace(-1, 1, network.head.fc.weight.numel()).view_as(network.head.fc.weight))
-    images = pictures(2, 3, 32)
+    images = make_images(2, 3, 32)
     with torch.no_grad():
         maps = network.features(images)["conv4_x"]
         weighted = (network.head.fc.weight[4][:, None, None] * maps).sum(1)
@@ -92,11 +92,11 @@ def test_by_hand() -> None:
         network.head.fc.weight.zero_()
         network.head.fc.weight[0, :2] = torch.tensor([2.0, -4.0])
     # alpha = (2, -4) / 4; the weighted sum is [[2, -2], [-0.5, -3]], its ReLU [[2, 0], [0, 0]], which divided by 2 is 1 in a corner.
-    # At 8 x 8 the pixels' centres lie at (i + 1/2) / 4 - 1/2 = -3/8, -1/8, 1/8, 3/8, ... of the map's: 1 at and outside the first
-    # centre, then falling by 1/4 a pixel, in each direction.
+    # At 8 x 8 the pixels' centres are at (i + 1/2) / 4 - 1/2 = -3/8, -1/8, 1/8, 3/8, ... of the map's: 1 at and outside the first
+    # centre, then falling by 1/4 per pixel, in each direction.
     ramp = torch.tensor([1.0, 1.0, 0.875, 0.625, 0.375, 0.125, 0.0, 0.0])
     torch.testing.assert_close(grad_cam(network, torch.ones(1, 1, 8, 8), 0), (ramp[:, None] * ramp)[None])
-    assert (grad_cam(network, torch.ones(1, 1, 8, 8), 1) == 0).all()  # nothing speaks for a class whose weights are 0
+    assert (grad_cam(network, torch.ones(1, 1, 8, 8), 1) == 0).all()  # nothing supports a class whose weights are 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_by_hand() -> None:
 def test_every_kind_of_network_at_every_stage(name: str, size: int) -> None:
     torch.manual_seed(2)
     network = randomized(resnets.create_model(name, num_classes=4))
-    images, target = pictures(1, 3, size), torch.tensor([1])
+    images, target = make_images(1, 3, size), torch.tensor([1])
     for stage in network.stage_names:
         module = getattr(network, stage) if stage != network.stage_names[-1] or not network.spec.final_width else network.final
         expected = by_hooks(network, module, images, target)
@@ -134,7 +134,7 @@ def test_the_network_is_left_as_it_was_and_the_class_defaults_to_the_one_taken()
     network = randomized(resnets.create_model("cifar-resnet8", num_classes=5)).train()
     network.conv1.eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    images = pictures(2, 3, 32)
+    images = make_images(2, 3, 32)
     found = grad_cam(network, images)
     assert network.training
     assert network.conv2_x.training
@@ -151,12 +151,12 @@ def test_the_network_is_left_as_it_was_and_the_class_defaults_to_the_one_taken()
 
 
 def test_wrong_requests() -> None:
-    network, images = resnets.create_model("cifar-resnet8", num_classes=5), pictures(2, 3, 32)
+    network, images = resnets.create_model("cifar-resnet8", num_classes=5), make_images(2, 3, 32)
     with pytest.raises(ValueError, match="no stage 'conv5_x'; this network has conv1, conv2_x, conv3_x, conv4_x"):
         grad_cam(network, images, stage="conv5_x")
     with pytest.raises(ValueError, match="from 0 to 4, not from 1 to 5"):
         grad_cam(network, images, torch.tensor([1, 5]))
-    with pytest.raises(ValueError, match="each of the 2 pictures, not of shape"):
+    with pytest.raises(ValueError, match="each of the 2 images, not of shape"):
         grad_cam(network, images, torch.tensor([1, 2, 3]))
     with pytest.raises(ValueError, match="head gives classes"):
         grad_cam(resnets.create_model("cifar-resnet8", num_classes=0), images)

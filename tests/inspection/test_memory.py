@@ -15,9 +15,9 @@ SMALL = NetworkSpec(
 def test_a_small_network_by_hand() -> None:
     map_8, map_4 = 4 * 8 * 8 * 4, 8 * 4 * 4 * 4  # bytes of a map of 4 channels at 8 x 8, of 8 channels at 4 x 4
     assert activation_bytes(SMALL) == {
-        # the picture, kept by the convolution; the convolution's output, kept by the norm; the ReLU's output
+        # the image, kept by the convolution; the convolution's output, kept by the norm; the ReLU's output
         "conv1": 8 * 8 * 4 + 2 * map_8,
-        # conv1's input is kept already; outputs of conv1, ReLU, conv2, and the sum behind its ReLU
+        # conv1's input is kept already; outputs of conv1, ReLU, conv2, and the sum after its ReLU
         "conv2_x": 4 * map_8,
         # the same at half the size; subsampling and padding keep nothing
         "conv3_x": 4 * map_4,
@@ -27,7 +27,7 @@ def test_a_small_network_by_hand() -> None:
 
 
 def _graph_bytes(outputs: Tensor, own: set[int]) -> int:
-    """Bytes of all tensors that the nodes behind `outputs` hold, each storage once."""
+    """Bytes of all tensors that the nodes after `outputs` hold, each storage once."""
     storages: dict[int, int] = {}
     waiting, seen = [outputs.grad_fn], set()
     while waiting:
@@ -75,8 +75,8 @@ def test_checkpointing_keeps_less_and_size_counts() -> None:
     assert activation_bytes(spec, 64)["conv2_x"] == 4 * activation_bytes(spec)["conv2_x"]
 
 
-def test_pictures_that_are_too_small() -> None:
-    with pytest.raises(ValueError, match="cannot take pictures of 20 pixels"):
+def test_images_that_are_too_small() -> None:
+    with pytest.raises(ValueError, match="cannot take images of 20 pixels"):
         activation_bytes(get_spec("inception-v4"), 20)
 
 

@@ -15,7 +15,7 @@ from resnets.networks import NetworkSpec, build, get_spec
         ("resnet18", [7, 11, 43, 99, 211, 435]),
         ("plain18", [7, 11, 43, 99, 211, 435]),
         ("resnet34", [7, 11, 59, 179, 547, 899]),
-        # one 3x3 a unit: 3 * 8, then 8 + 3 * 16, 16 + 5 * 32, 32 + 2 * 64
+        # one 3x3 per unit: 3 * 8, then 8 + 3 * 16, 16 + 5 * 32, 32 + 2 * 64
         ("resnet50", [7, 11, 35, 91, 267, 427]),
         # stride in the first 1x1, so that every 3x3 works on the coarser map: 4 * 16, 6 * 32, 3 * 64
         ("resnet50-v1", [7, 11, 35, 99, 291, 483]),
@@ -59,7 +59,7 @@ def test_the_gradient_of_one_position_reaches_exactly_the_field(name: str, size:
         for axis, others in enumerate(((0, 1, 3), (0, 1, 2))):
             touched = torch.nonzero(gradient.abs().sum(others)).flatten().tolist()
             low, high = (edge + middle * field.jump for edge in (field.low[axis], field.high[axis]))
-            assert low > 0, "the picture is too small for this test"
+            assert low > 0, "the image is too small for this test"
             assert high < size - 1
             assert (touched[0], touched[-1]) == (low, high), stage
 

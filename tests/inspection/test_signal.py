@@ -58,7 +58,7 @@ def test_two_units_by_hand(one_channel: Network) -> None:
     pooled = after_second.mean(-1).flatten().tolist()
     probabilities = [1 / (1 + math.exp(-0.8 * m)) for m in pooled]  # of class 0
     assert report.loss == pytest.approx((-math.log(probabilities[0]) - math.log(1 - probabilities[1])) / 2)
-    # dE/dm is 0.8 (p - target) / 2 for each of two pictures, and each of four positions has a quarter of it
+    # dE/dm is 0.8 (p - target) / 2 for each of two images, and each of four positions has a quarter of it
     at_the_end = math.sqrt(sum(4 * (0.8 * (p - t) / 2 / 4) ** 2 for p, t in zip(probabilities, (1, 0), strict=True)))
     assert second.gradient == pytest.approx(2.5 * at_the_end)
     assert first.gradient == pytest.approx(2.5 * 1.5 * at_the_end)
@@ -96,9 +96,9 @@ def test_ratios_and_responses_against_running_each_unit_apart(name: str) -> None
         layers = list(unit.residual.children())
         for i, layer in enumerate(layers):
             value = layer(value)
-            norm_behind = i + 1 < len(layers) and isinstance(layers[i + 1], nn.BatchNorm2d)
+            norm_after = i + 1 < len(layers) and isinstance(layers[i + 1], nn.BatchNorm2d)
             norm_of_convolution = isinstance(layer, nn.BatchNorm2d) and i > 0 and isinstance(layers[i - 1], nn.Conv2d)
-            if norm_of_convolution or (isinstance(layer, nn.Conv2d) and not norm_behind):
+            if norm_of_convolution or (isinstance(layer, nn.Conv2d) and not norm_after):
                 stds.append(float(value.detach().std(correction=0)))
         assert [layer.response_std for layer in measured.layers] == pytest.approx(stds, rel=1e-4)
         x = unit(x).detach()
@@ -106,7 +106,7 @@ def test_ratios_and_responses_against_running_each_unit_apart(name: str) -> None
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
 def test_the_gradient_by_shortcuts_alone_is_the_product_of_lambda(scale: float) -> None:
-    network = network_of("cifar-preact-resnet44", shortcut_scale=scale)  # seven units a stage, f is the identity
+    network = network_of("cifar-preact-resnet44", shortcut_scale=scale)  # seven units per stage, f is the identity
     units = measure_signal(network, batch(network)).units
     for i, unit in enumerate(units):
         to_the_end = 7 - i % 7
@@ -168,7 +168,7 @@ def test_gradients_explode_in_a_plain_network_and_hardly_in_a_residual_one(seed:
         network = network_of(name, seed)
         found = gradients(measure_signal(network, batch(network, 8, seed)))
         growth[name] = found[0] / found[-1]
-    assert growth["cifar-plain56"] > 1_000  # batch norm at initialisation multiplies it by about 1.4 a unit
+    assert growth["cifar-plain56"] > 1_000  # batch norm at initialisation multiplies it by about 1.4 per unit
     assert growth["cifar-resnet56"] < 200
 
 

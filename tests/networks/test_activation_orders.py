@@ -9,7 +9,7 @@ from resnets.networks import Network, NetworkSpec, ResidualUnit, build
 
 KINDS = {nn.Conv2d: "weight", nn.BatchNorm2d: "BN", nn.ReLU: "ReLU", nn.Dropout: "dropout"}
 
-FIGURE_4 = {  # (layers of F, layers behind the addition)
+FIGURE_4 = {  # (layers of F, layers after the addition)
     "original": ("weight BN ReLU weight BN", "ReLU"),
     "bn-after-addition": ("weight BN ReLU weight", "BN ReLU"),
     "relu-before-addition": ("weight BN ReLU weight BN ReLU", ""),
@@ -64,7 +64,7 @@ def test_postactivation_units_are_all_alike(order: str) -> None:
 
 @pytest.mark.parametrize("order", PREACTIVATIONS)
 def test_first_and_last_unit_of_preactivation(order: str) -> None:
-    """§4.1: the first activation stands before the first unit's two paths, an extra one behind the last addition."""
+    """§4.1: the first activation is before the first unit's two paths, an extra one after the last addition."""
     activation = PREACTIVATIONS[order]
     residual = FIGURE_4[order][0]
     units = network(order, shared_preactivation="first-unit").units()
@@ -107,7 +107,7 @@ def test_without_an_activation_in_the_stem_the_first_unit_activates(
 
 
 def test_dropout_stands_before_the_last_convolution() -> None:
-    """WRN §2.4: between the convolutions, behind the activation."""
+    """WRN §2.4: between the convolutions, after the activation."""
     net = network("full-preactivation", dropout=0.3)
     assert layers(net.units()[1].residual) == "BN ReLU weight BN ReLU dropout weight"
 

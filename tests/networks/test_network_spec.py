@@ -10,7 +10,7 @@ from resnets.networks import NetworkSpec, get_row, get_spec, list_models
 REFUSED = [
     ({"blocks": []}, "blocks is empty; name the number of units of at least one stage, such as [2, 2, 2, 2]"),
     ({"blocks": [2, 0]}, "greater than 0"),
-    ({"width": [64, 128]}, "width has 2 entries but blocks has 4; give one a stage"),
+    ({"width": [64, 128]}, "width has 2 entries but blocks has 4; give one per stage"),
     ({"residual": ["basic"] * 3}, "residual has 3 entries but blocks has 4"),
     ({"strides": [1, 2]}, "strides has 2 entries"),
     ({"transitions": [None, None]}, "transitions has 2 entries"),
@@ -89,5 +89,5 @@ def test_stem_reduction(stem: str, stride: int | None, reduction: int) -> None:
     assert NetworkSpec.model_validate({"stem": stem, "stem_stride": stride}).stem_reduction == reduction
 
 
-def test_stages_behind_a_transition_have_no_stride() -> None:
+def test_stages_after_a_transition_have_no_stride() -> None:
     assert get_spec("inception-v4").stage_strides == (1, 1, 1)

@@ -223,7 +223,7 @@ SHAPES = {
 
 @pytest.mark.parametrize(("shape", "order"), [(s, o) for s, o in product(SHAPES, ORDERS) if s != "inception" or o == "original"])
 def test_zero_init_makes_every_unit_the_identity(shape: str, order: str) -> None:
-    """Goyal 2017 §5.1: F starts at zero. x is not negative, as it is behind a ReLU."""
+    """Goyal 2017 §5.1: F starts at zero. x is not negative, as it is after a ReLU."""
     spec = NetworkSpec.model_validate(
         {
             "blocks": [3], "width": 4, "stem": "cifar", "stem_width": 16, "zero_init_residual": True, "activation_order": order,
@@ -236,7 +236,7 @@ def test_zero_init_makes_every_unit_the_identity(shape: str, order: str) -> None
     x = torch.rand(2, units[0].residual(network.conv2_x[0](torch.rand(1, 16, 5, 5))).shape[1], 5, 5)
     for unit in units:
         assert torch.equal(unit.residual(x), torch.zeros_like(x))
-        torch.testing.assert_close(unit(x), x, rtol=1e-4, atol=1e-4)  # a norm behind the sum divides by sqrt(1 + epsilon)
+        torch.testing.assert_close(unit(x), x, rtol=1e-4, atol=1e-4)  # a norm after the sum divides by sqrt(1 + epsilon)
 
 
 def test_without_zero_init_no_unit_is_the_identity() -> None:
@@ -253,7 +253,7 @@ def test_gates_start_at_their_bias() -> None:
 
 
 def test_squeeze_and_excitation_by_hand() -> None:
-    """x * sigmoid(W2 relu(W1 mean(x))) at F's end, behind its last norm."""
+    """x * sigmoid(W2 relu(W1 mean(x))) at F's end, after its last norm."""
     spec = NetworkSpec(blocks=(2,), width=4, stem="cifar", stem_width=4, squeeze_excitation=2)
     residual = build(spec).double().eval().units()[1].residual
     gate = residual.squeeze_excitation

@@ -104,7 +104,7 @@ def test_keywords_win_over_the_name() -> None:
         ("resnet18:in_channels", "'in_channels' is not FIELD=VALUE; write for instance resnet18:in_channels=1,shortcut=A"),
         ("resnet18:shortcut=Z", "network resnet18: shortcut: Input should be 'A', 'B', 'C', 'average-pool' or 'none' (got 'Z')"),
         ("resnet18:in_channels=0", "in_channels: Input should be greater than 0 (got 0)"),
-        ("resnet18:width=[1,2]", "network resnet18: width has 2 entries but blocks has 4; give one a stage"),
+        ("resnet18:width=[1,2]", "network resnet18: width has 2 entries but blocks has 4; give one per stage"),
     ],
 )
 def test_wrong_overrides_are_answered(text: str, message: str) -> None:

@@ -14,7 +14,7 @@ from resnets.reports.findings import Findings
 from resnets.reports.run_report import write_report
 from resnets.training.run import Run, RunDirectory
 
-EXCLUDED = [("folder/empty.png", "the file is empty"), ("<script>alert(1)</script>.png", "not a picture, whatever its name says")]
+EXCLUDED = [("folder/empty.png", "the file is empty"), ("<script>alert(1)</script>.png", "not an image, whatever its name says")]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def findings(small_run: Run) -> Findings:
 
 @pytest.fixture(scope="session")
 def page(small_run: Run, small_recipe: Recipe, findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the small run, with two pictures left out."""
+    """The report of the small run, with two images left out."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     events = RunDirectory(small_run.directory).events()
     write_report(path, small_recipe, events, small_run.classes, {"torch": "2.11", "gpu": None}, findings, excluded=EXCLUDED)

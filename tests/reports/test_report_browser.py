@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 from chromium import find_browser
 
-# Stands at the head of the page, so that it hears of everything behind it, and writes what it saw into the frame's owner at the end.
+# Is at the head of the page, so that it hears of everything after it, and writes what it saw into the frame's owner at the end.
 PROBE = """<script>
 const seen = { errors: [] };
 addEventListener("error", (event) => seen.errors.push(event.message || "could not load " + event.target.tagName), true);
@@ -92,9 +92,9 @@ def look(browser: str, page: Path, folder: Path, width: int) -> dict[str, Any]:
 
 def screenshot(browser: str, page: Path, folder: Path, width: int, *options: str) -> PIL.Image.Image:
     """The top of the page as it is drawn."""
-    picture = folder / "screenshot.png"
-    browse(browser, page, folder, width, f"--screenshot={picture}", *options)
-    return PIL.Image.open(io.BytesIO(picture.read_bytes())).convert("RGB")
+    image = folder / "screenshot.png"
+    browse(browser, page, folder, width, f"--screenshot={image}", *options)
+    return PIL.Image.open(io.BytesIO(image.read_bytes())).convert("RGB")
 
 
 @pytest.mark.parametrize("width", [1200, 360])
@@ -122,8 +122,8 @@ def test_it_is_drawn_light_and_dark(browser: str, page: Path, tmp_path: Path) ->
     assert dark.width == 360
     assert min(light.getpixel((2, 2))) > 240  # type: ignore[arg-type]
     assert max(dark.getpixel((2, 2))) < 40  # type: ignore[arg-type]
-    for picture in (light, dark):
-        assert len(picture.getcolors(picture.width * picture.height)) > 50  # type: ignore[arg-type]
+    for image in (light, dark):
+        assert len(image.getcolors(image.width * image.height)) > 50  # type: ignore[arg-type]
 
 
 def test_the_probe_sees_what_is_wrong(browser: str, tmp_path: Path) -> None:
@@ -131,13 +131,13 @@ def test_the_probe_sees_what_is_wrong(browser: str, tmp_path: Path) -> None:
     bad.write_text(
         "<!doctype html><html><head><meta http-equiv=Content-Security-Policy content=\"default-src 'none'; img-src data:;"
         " style-src 'unsafe-inline'; script-src 'unsafe-inline'\"></head><body><img src=data:image/png;base64,AAAA>"
-        "<img src=http://pictures.invalid/a.png><div style='width: 3000px'>wide</div><svg width=20></svg>"
+        "<img src=http://images.invalid/a.png><div style='width: 3000px'>wide</div><svg width=20></svg>"
         "<script>console.error('told'); absent.call()</script></body></html>"
     )
     seen = look(browser, bad, tmp_path, 600)
     assert seen["images"] == [0, 0]
     assert seen["overflow"] > 2000
     errors = " ".join(seen["errors"])
-    for part in ("absent is not defined", "could not load IMG", "asked for http://pictures.invalid/a.png"):
+    for part in ("absent is not defined", "could not load IMG", "asked for http://images.invalid/a.png"):
         assert part in errors
     assert any("told" in line for line in seen["console"])

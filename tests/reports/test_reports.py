@@ -107,7 +107,10 @@ def test_rows_of_classes_and_of_confused_pairs() -> None:
     assert (b.accuracy, b.precision, b.f1, b.rival) == (0, 0, 0, "c")
     assert (c.num_images, c.accuracy, c.precision, c.f1, c.rival) == (0, None, 0, 0, None)
     pairs = confused_pairs(confusion, classes, 2)
-    assert [(pair.label, pair.taken_for, pair.count, pair.share) for pair in pairs] == [("b", "c", 3, 3 / 4), ("a", "b", 2, 2 / 8)]
+    assert [(pair.label, pair.predicted_as, pair.count, pair.share) for pair in pairs] == [
+        ("b", "c", 3, 3 / 4),
+        ("a", "b", 2, 2 / 8),
+    ]
     assert len(confused_pairs(confusion, classes, 30)) == 3  # no pair that was never confused
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from resnets.classification.recipe import Recipe
-from resnets.reports.findings import Explanation, Findings, JudgedPicture
+from resnets.reports.findings import Explanation, Findings, JudgedImage
 from resnets.reports.run_report import flattened, write_report
 from resnets.reports.tables import percent
 from resnets.training.run import Run
@@ -48,8 +48,8 @@ class Outline(HTMLParser):
 def test_everything_is_on_one_page_that_loads_nothing(page: Path, small_run: Run, findings: Findings) -> None:
     outline, text = Outline(page), page.read_text(encoding="utf-8")
     assert outline.headings == [
-        "digits", "Training", "Classes", "What was taken for what", "Most confident mistakes", "Calibration", "Where it looked",
-        "Pictures left out", "Recipe", "Environment",
+        "digits", "Training", "Classes", "Confusion matrix", "Most confident mistakes", "Calibration", "Where it looked",
+        "Images left out", "Recipe", "Environment",
     ]  # fmt: skip
     assert outline.loaded == []
     assert "iframe" not in outline.tags
@@ -68,7 +68,7 @@ def test_names_from_outside_are_text(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in text
-    assert "<b>2</b> pictures were not used" in text
+    assert "<b>2</b> images were not used" in text
 
 
 def made_up(count: int, size: int = 96) -> tuple[dict[str, Any], Findings]:
@@ -76,14 +76,14 @@ def made_up(count: int, size: int = 96) -> tuple[dict[str, Any], Findings]:
     generator = numpy.random.default_rng(0)
     confusion = numpy.diag(generator.integers(1, 60, count)) + (generator.random((count, count)) < 3 / count)
     noise = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    wrong = tuple(JudgedPicture(noise, i, f"folder/{i}.jpg", i % count, (i + 1) % count, 0.9, 0.05) for i in range(24))
-    right = JudgedPicture(noise, 99, None, 1, 1, 0.8, 0.8)
+    wrong = tuple(JudgedImage(noise, i, f"folder/{i}.jpg", i % count, (i + 1) % count, 0.9, 0.05) for i in range(24))
+    right = JudgedImage(noise, 99, None, 1, 1, 0.8, 0.8)
     heat = torch.linspace(0, 1, size * size).view(size, size)
     findings = Findings(
         torch.linspace(0.2, 1, 50),
         torch.arange(50) % 3 > 0,
         wrong,
-        (*(Explanation(right, heat, None) for _ in range(6)), *(Explanation(picture, heat, heat) for picture in wrong[:4])),
+        (*(Explanation(right, heat, None) for _ in range(6)), *(Explanation(image, heat, heat) for image in wrong[:4])),
         "conv5_x",
         (7, 7),
     )
@@ -120,11 +120,11 @@ def test_every_number_of_classes(count: int, tmp_path: Path) -> None:
 def test_without_findings_and_without_mistakes(tmp_path: Path) -> None:
     done, findings = made_up(3)
     outline = write(tmp_path / "page.html", 3, None, done)
-    assert outline.headings == ["custom", "Training", "Classes", "What was taken for what", "Recipe", "Environment"]
+    assert outline.headings == ["custom", "Training", "Classes", "Confusion matrix", "Recipe", "Environment"]
     assert outline.tags.count("svg") == 3
     perfect = dataclasses.replace(findings, mistakes=(), explanations=())
     outline = write(tmp_path / "page.html", 3, perfect, {**done, "confusion": [[5, 0, 0], [0, 0, 0], [0, 0, 2]]})
-    assert "None: every picture was right." in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "None: every image was right." in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Where it looked" not in outline.headings
 
 
@@ -136,11 +136,11 @@ def test_probabilities_that_are_no_numbers_do_not_lose_the_page(tmp_path: Path) 
     assert "probabilities are no numbers" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_many_pictures_left_out_are_counted_and_the_first_named(tmp_path: Path) -> None:
+def test_many_images_left_out_are_counted_and_the_first_named(tmp_path: Path) -> None:
     done, _ = made_up(3)
     write(tmp_path / "page.html", 3, None, done, excluded=[(f"{i}.jpg", "empty") for i in range(1234)])
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<b>1,234</b> pictures were not used" in text
+    assert "<b>1,234</b> images were not used" in text
     assert "199.jpg" in text
     assert "200.jpg" not in text
     assert "and 1,034 more" in text

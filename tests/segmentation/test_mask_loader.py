@@ -1,4 +1,4 @@
-"""Pictures with masks: windows as torchvision's transforms cut them, the same batches however they are made, whole pictures in order."""
+"""Images with masks: windows as torchvision's transforms cut them, the same batches however they are made, whole images in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchvision.tv_tensors import Image, Mask
 
 from resnets.data.annotated.mask_crop import MaskCrop, Window, at_shorter_side
 from resnets.data.annotated.mask_loader import MaskBatch, MaskLoader
-from resnets.data.annotated.mask_rows import CutWindows, MaskedPictures, cut, nearest
+from resnets.data.annotated.mask_rows import CutWindows, MaskedImages, cut, nearest
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError
 from resnets.data.sampling.order import EpochOrder, Share
@@ -30,7 +30,7 @@ ALONE = Share()
 forking = pytest.mark.skipif(not processes_work(), reason="worker processes are forked, which is safe on Linux only")
 
 
-def picture(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def make_image(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Soft colours, and a mask of a few areas with an ignored line."""
     rows, columns = np.mgrid[:height, :width]
     waves = [np.sin(rows / (4 + k) + seed) * np.cos(columns / (7 - k)) for k in range(3)]
@@ -41,7 +41,7 @@ def picture(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class Shapes:
-    """Annotated pictures in memory."""
+    """Annotated images in memory."""
 
     count: int = 20
     masks: dict[int, np.ndarray] = field(default_factory=dict)
@@ -55,11 +55,11 @@ class Shapes:
 
     def read(self, index: int) -> bytes:
         buffer = io.BytesIO()
-        PIL.Image.fromarray(picture(*self.size_of(index), index)[0]).save(buffer, "PNG")
+        PIL.Image.fromarray(make_image(*self.size_of(index), index)[0]).save(buffer, "PNG")
         return buffer.getvalue()[: 40 if index in self.broken else None]
 
     def mask(self, index: int) -> np.ndarray:
-        return self.masks.get(index, picture(*self.size_of(index), index)[1])
+        return self.masks.get(index, make_image(*self.size_of(index), index)[1])
 
     def size_of(self, index: int) -> tuple[int, int]:
         return SIZES[index % len(SIZES)]
@@ -102,7 +102,7 @@ def same(first: Iterator[MaskBatch], second: Iterator[MaskBatch]) -> bool:
     ],
 )
 def test_a_window_is_what_torchvisions_transforms_make_of_it(height: int, width: int, numbers: tuple[float, ...]) -> None:
-    pixels, mask = picture(height, width, 1)
+    pixels, mask = make_image(height, width, 1)
     window = CROP.window(height, width, numbers)
     out, out_mask = np.zeros((24, 24, 3), np.uint8), np.zeros((24, 24), np.uint8)
     cut(pixels, mask, window, np.array((9, 8, 7), np.uint8), out, out_mask)
@@ -161,12 +161,12 @@ def test_padding_is_the_mean_and_ignored() -> None:
     assert batch.masks.dtype == torch.int64
 
 
-def test_objects_of_another_picture_are_laid_over() -> None:
+def test_objects_of_another_image_are_laid_over() -> None:
     fill, numbers = (7, 8, 9), torch.rand(MaskCrop.ROW_NUMBERS, generator=torch.Generator().manual_seed(3)).tolist()
     numbers[4:6] = 0.4, 0.65  # below 0.5; and 13 of 20
-    source = MaskedPictures(Shapes(), 3)
+    source = MaskedImages(Shapes(), 3)
 
-    def made(crop: MaskCrop, index: int, row: list[float], source: MaskedPictures = source) -> tuple[np.ndarray, np.ndarray]:
+    def made(crop: MaskCrop, index: int, row: list[float], source: MaskedImages = source) -> tuple[np.ndarray, np.ndarray]:
         out = np.zeros(CutWindows(source, crop, fill).capacity, np.uint8)
         CutWindows(source, crop, fill).make(index, row, out)
         return out[:-576].reshape(24, 24, 3), out[-576:].reshape(24, 24)
@@ -179,8 +179,8 @@ def test_objects_of_another_picture_are_laid_over() -> None:
     assert 0 < objects.sum() < 576
     np.testing.assert_array_equal(mask, np.where(objects, other_mask, own_mask))
     np.testing.assert_array_equal(pixels, np.where(objects[..., None], other, own))
-    for row, pictures in (([*numbers[:4], 0.6, *numbers[5:]], source), (numbers, MaskedPictures(Shapes(broken=(13,)), 3))):
-        pixels, mask = made(CROP, 2, row, pictures)
+    for row, images in (([*numbers[:4], 0.6, *numbers[5:]], source), (numbers, MaskedImages(Shapes(broken=(13,)), 3))):
+        pixels, mask = made(CROP, 2, row, images)
         np.testing.assert_array_equal(mask, own_mask)
         np.testing.assert_array_equal(pixels, own)
 
@@ -198,7 +198,7 @@ def test_neither_workers_nor_memory_change_a_batch(memory: bool, workers: int) -
     several.close()
 
 
-def test_pictures_that_are_always_resized_alike_are_kept_at_that_size() -> None:
+def test_images_that_are_always_resized_alike_are_kept_at_that_size() -> None:
     crop = MaskCrop(size=24, base_size=30, scale=(1, 1), paste=0.5)
     streamed, kept = (loader(Shapes(), crop=crop, memory=memory) for memory in (False, True))
     assert same(streamed.epoch(0), kept.epoch(0))
@@ -228,11 +228,11 @@ def test_two_processes_make_the_batches_of_one() -> None:
 
 
 @pytest.mark.parametrize("size", [None, 36])
-def test_whole_pictures_in_order(size: int | None) -> None:
+def test_whole_images_in_order(size: int | None) -> None:
     shapes = Shapes(5)
     for (image, mask, place), expected in zip(loader(shapes, crop=None, size=size).in_order(), range(5), strict=True):
         assert place == expected
-        pixels, classes = picture(*SIZES[place], place)
+        pixels, classes = make_image(*SIZES[place], place)
         assert torch.equal(mask, torch.from_numpy(classes).long()[None])
         shape = at_shorter_side(*SIZES[place], size)
         assert image.shape == (1, 3, *shape)
@@ -242,7 +242,7 @@ def test_whole_pictures_in_order(size: int | None) -> None:
 
 
 @pytest.mark.parametrize("memory", [False, True])
-def test_unusable_pictures_are_named_and_left_out(memory: bool) -> None:
+def test_unusable_images_are_named_and_left_out(memory: bool) -> None:
     wrong, small = np.full(SIZES[2], 7, np.uint8), np.zeros((3, 4), np.uint8)
     shapes, said = Shapes(broken=(1,), masks={2: wrong, 3: small}), []
     made = loader(shapes, memory=memory, max_unreadable=0.2, report=said.append)
@@ -254,25 +254,25 @@ def test_unusable_pictures_are_named_and_left_out(memory: bool) -> None:
     assert all(count == masks == indices <= total == 4 for count, masks, indices, total in counts)
     lines = [line for line in said if "is left out" in line]
     assert len(lines) == 3
-    assert "shapes train: 001.png is left out, is no picture in a known format" in lines[0]
+    assert "shapes train: 001.png is left out, is no image in a known format" in lines[0]
     assert "002.png is left out, has a mask with the value 7, but there are 2 classes" in lines[1]
     assert "003.png is left out, is 33 x 77 pixels high and wide, but its mask 3 x 4" in lines[2]
 
 
-def test_masks_of_the_file_as_it_is_stored_fit_pictures_that_exif_turns() -> None:
+def test_masks_of_the_file_as_it_is_stored_fit_images_that_exif_turns() -> None:
     class Turned(Shapes):
         def read(self, index: int) -> bytes:
-            image = PIL.Image.fromarray(picture(*self.size_of(index), index)[0])
+            image = PIL.Image.fromarray(make_image(*self.size_of(index), index)[0])
             image.getexif()[0x0112] = 6
             buffer = io.BytesIO()
             image.save(buffer, "PNG", exif=image.getexif())
             return buffer.getvalue()
 
-    stored, turned = (MaskedPictures(kind(1), 3).load(0) for kind in (Shapes, Turned))  # type: ignore[arg-type]
+    stored, turned = (MaskedImages(kind(1), 3).load(0) for kind in (Shapes, Turned))  # type: ignore[arg-type]
     assert np.array_equal(stored[0], turned[0])
     assert np.array_equal(stored[1], turned[1])
-    shown = Turned(1, masks={0: np.rot90(stored[1], -1)})  # a mask of the picture as viewers show it
-    pixels, mask = MaskedPictures(shown, 3).load(0)  # type: ignore[arg-type]
+    shown = Turned(1, masks={0: np.rot90(stored[1], -1)})  # a mask of the image as viewers show it
+    pixels, mask = MaskedImages(shown, 3).load(0)  # type: ignore[arg-type]
     assert np.array_equal(pixels, np.rot90(stored[0], -1))
     assert np.array_equal(mask, np.rot90(stored[1], -1))
 
@@ -288,7 +288,7 @@ def test_too_many_of_them_are_an_error() -> None:
         loader(Boxes(), memory=True)
     with pytest.raises(DataError, match="more of them than"):
         next(loader(Boxes()).epoch(0))
-    with pytest.raises(DataError, match="the order is of 7 pictures, but shapes train has 20"):
+    with pytest.raises(DataError, match="the order is of 7 images, but shapes train has 20"):
         MaskLoader(Shapes(), SEEN, EpochOrder(7, 2, seed=0), device=torch.device("cpu"), report=lambda line: None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="was made to evaluate"):
         next(loader(Shapes(), crop=None).epoch(0))
@@ -300,10 +300,10 @@ def test_memory_is_taken_where_there_is_room(monkeypatch: pytest.MonkeyPatch) ->
     for free, kept in ((needed * 4, "in memory"), (needed * 4 - 4, "decoded as they come")):
         monkeypatch.setattr("resnets.data.annotated.mask_loader.free_memory", lambda free=free: free)
         loader(Shapes(), memory="auto", report=said.append)
-        assert said.pop() == f"shapes train: 20 pictures with masks, {kept}"
+        assert said.pop() == f"shapes train: 20 images with masks, {kept}"
 
 
-def test_grey_pictures() -> None:
+def test_grey_images() -> None:
     grey = Preprocessing(size=24, channels=1, mean=(0.5,), std=(0.2,))
     made = MaskLoader(
         replace(Shapes(), count=8), grey, lambda count: EpochOrder(count, 4, seed=0), crop=CROP, workers=0, device=torch.device("cpu"),

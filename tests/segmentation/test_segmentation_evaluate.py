@@ -1,4 +1,4 @@
-"""Evaluation of a segmenter: known answers, pictures of different sizes, several processes, and prediction on files."""
+"""Evaluation of a segmenter: known answers, images of different sizes, several processes, and prediction on files."""
 
 import json
 import multiprocessing
@@ -19,14 +19,14 @@ SPEC = SegmenterSpec(network="cifar-resnet8", num_classes=3, auxiliary=False)
 
 
 class Fixed(Segmenter):
-    """Gives the three channels of a picture as its logits, so that the answer is known."""
+    """Gives the three channels of an image as its logits, so that the answer is known."""
 
     def logits(self, images: Tensor) -> Tensor:
         return images
 
 
 def batch(classes: list[list[int]], masks: list[list[int]], place: int) -> tuple[Tensor, Tensor, int]:
-    """A picture for which `Fixed` answers `classes`."""
+    """An image for which `Fixed` answers `classes`."""
     images = torch.nn.functional.one_hot(torch.tensor(classes), 3).permute(2, 0, 1)[None].float()
     return images, torch.tensor(masks)[None], place
 
@@ -64,7 +64,7 @@ def test_logits_are_brought_to_the_masks_size() -> None:
     assert result.mean_iou == 1
 
 
-def test_flips_average_a_picture_and_its_mirror_image() -> None:
+def test_flips_average_an_image_and_its_mirror_image() -> None:
     seen = []
 
     class Shifting(Fixed):
@@ -85,9 +85,9 @@ def test_the_segmenter_stays_in_its_mode_and_nothing_is_an_error() -> None:
     for mode in (True, False):
         evaluate_segmenter(segmenter.train(mode), BATCHES)
         assert segmenter.training is mode
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         evaluate_segmenter(segmenter, [])
-    with pytest.raises(ValueError, match="no pixel of the 1 pictures counts"):
+    with pytest.raises(ValueError, match="no pixel of the 1 images counts"):
         evaluate_segmenter(segmenter, [batch([[0]], [[255]], 0)])
     with pytest.raises(ValueError, match="a mask has the value 3"):
         evaluate_segmenter(segmenter, [batch([[0]], [[3]], 0)])
@@ -128,7 +128,7 @@ def test_prediction_on_files(tmp_path: Path) -> None:
     colours = np.zeros((12, 20, 3), np.uint8)
     colours[:, :5, 1], colours[:, 5:, 0] = 255, 255  # channel 1 is class 1, channel 0 the background
     PIL.Image.fromarray(colours).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "b.png").write_bytes(b"no image")
     segmenter = Fixed(SPEC.updated(mean=(0.5,) * 3, std=(0.5,) * 3, size=24))
     with pytest.raises(ValueError, match="does not know its classes"):
         next(segment(segmenter, [tmp_path / "a.png"]))
@@ -140,7 +140,7 @@ def test_prediction_on_files(tmp_path: Path) -> None:
         "path": str(tmp_path / "a.png"),
         "shares": [{"label": "background", "share": 0.75}, {"label": "shirt", "share": 0.25}],
     }
-    assert bad.as_json() == {"path": str(tmp_path / "b.png"), "error": "is no picture in a known format"}
+    assert bad.as_json() == {"path": str(tmp_path / "b.png"), "error": "is no image in a known format"}
     assert "No such file" in missing.error
 
     write_mask(found.mask, tmp_path / "mask.png")
@@ -150,7 +150,7 @@ def test_prediction_on_files(tmp_path: Path) -> None:
         assert written.convert("RGB").getpixel((0, 0)) == (128, 0, 0)  # VOC's colour of class 1
 
 
-def test_a_real_segmenter_gives_masks_of_the_pictures_size(tmp_path: Path) -> None:
+def test_a_real_segmenter_gives_masks_of_the_images_size(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.full((30, 45, 3), 90, np.uint8)).save(tmp_path / "a.jpg")
     torch.manual_seed(0)
     for size in (None, 16):
@@ -165,9 +165,9 @@ def test_a_real_segmenter_gives_masks_of_the_pictures_size(tmp_path: Path) -> No
 def test_several_sizes_are_averaged_at_the_masks() -> None:
     small, mask, place = batch([[1, 2]], [[1, 1, 2, 2]], 0)
     large = batch([[0, 1, 1, 2]], [[0]], 0)[0]
-    weights = 3 * small, large  # the small picture outweighs the large one where they differ
+    weights = 3 * small, large  # the small image outweighs the large one where they differ
     assert evaluate_segmenter(Fixed(SPEC), [(weights, mask, place)]).mean_iou == 1
     weights = small, 3 * large
     assert evaluate_segmenter(Fixed(SPEC), [(weights, mask, place)]).confusion.tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 1]]
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="no image"):
         evaluate_segmenter(Fixed(SPEC), [((), mask, place)])

@@ -1,6 +1,6 @@
 """Segmenters compute what torchvision's do from the same weights, in both directions of the key table.
 
-Weights, affine parameters and running statistics are random. float64 with narrow pictures, so that agreement is to rounding.
+Weights, affine parameters and running statistics are random. float64 with narrow images, so that agreement is to rounding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A segmenter that two processes train: the same steps as in one, and one of them writes and speaks."""
+"""A segmenter that two processes train: the same steps as in one, and the main process writes and reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from scene_processes import check_pictures_and_weights, check_stopping_and_going_on, events, train_in_two
+from scene_processes import check_images_and_weights, check_stopping_and_going_on, events, train_in_two
 
 from resnets.data.annotated.mask_crop import MaskCrop
 from resnets.segmentation.model_kind import SEGMENTER
@@ -14,7 +14,7 @@ from resnets.segmentation.recipe import SegmentationRecipe
 from resnets.tasks import train
 from resnets.training.settings import Optimizer
 
-# Without batch statistics, which each process would take from its own pictures, and dropout, which each draws for itself.
+# Without batch statistics, which each process would take from its own images, and dropout, which each draws for itself.
 GROUPED = (
     "fcn-cifar-resnet8:stem_stride=2,stem_width=8,width=[8,16,32],strides=[1,2,2],output_stride=4,head_width=16,norm=group,norm_groups=4,"
     "head_dropout=0,auxiliary=False"
@@ -41,7 +41,7 @@ def test_two_processes_train_as_one_does(recipe: SegmentationRecipe, tmp_path: P
     kept = SEGMENTER.load(two / "model.safetensors").state_dict()
     for name, value in kept.items():
         torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-4)
-    check_pictures_and_weights(first, second, kept)
+    check_images_and_weights(first, second, kept)
     (done,), (alone_done,) = events(two, "done"), events(one, "done")
     assert done["num_images"] == 8
     assert sum(map(sum, done["confusion"])) == sum(map(sum, alone_done["confusion"]))

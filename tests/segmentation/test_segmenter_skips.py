@@ -29,7 +29,7 @@ def made(**fields: Any) -> Segmenter:
     return segmenter
 
 
-def pictures(height: int = 43, width: int = 35) -> Tensor:
+def make_images(height: int = 43, width: int = 35) -> Tensor:
     return torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
@@ -43,7 +43,7 @@ def normed(state: dict[str, Tensor], x: Tensor, convolution: str, norm: str, pad
 
 @torch.inference_mode()
 def test_logits_follow_from_the_maps_by_hand() -> None:
-    segmenter, images = made(skips=2, subpixels=2), pictures()
+    segmenter, images = made(skips=2, subpixels=2), make_images()
     state = {name.removeprefix("head."): value for name, value in segmenter.state_dict().items() if name.startswith("head.")}
     maps = segmenter.network.features(images)
     x = normed(state, maps["conv4_x"], "layer.conv", "layer.norm", 1).relu()
@@ -66,20 +66,20 @@ def test_logits_follow_from_the_maps_by_hand() -> None:
 def test_the_heads_logits_have_the_stride_of_the_finest_map(skips: int, subpixels: int, stride: int) -> None:
     segmenter = made(skips=skips, subpixels=subpixels)
     assert segmenter.maps == ("conv4_x", "conv3_x", "conv2_x", "conv1")[: skips + 1]
-    maps = segmenter.network.features(pictures(32, 64))
+    maps = segmenter.network.features(make_images(32, 64))
     assert segmenter.head(*(maps[name] for name in segmenter.maps)).shape == (2, 3, 32 // stride, 64 // stride)
 
 
 def test_earlier_maps_of_a_dilated_trunk_join_at_their_own_size() -> None:
     segmenter = made(skips=2, output_stride=8)
-    maps = segmenter.network.features(pictures())
+    maps = segmenter.network.features(make_images())
     assert maps["conv4_x"].shape[-2:] == maps["conv3_x"].shape[-2:]
-    assert segmenter(pictures())["out"].shape == (2, 3, 43, 35)
+    assert segmenter(make_images())["out"].shape == (2, 3, 43, 35)
 
 
 def test_every_parameter_of_the_skips_learns_and_belongs_to_the_head() -> None:
     segmenter = made(skips=2, subpixels=2, auxiliary=True).train()
-    outputs = segmenter(pictures())
+    outputs = segmenter(make_images())
     (outputs["out"].square().sum() + outputs["aux"].sum()).backward()
     in_head = {id(p) for module in segmenter.parts["head"] for p in module.parameters()}
     skips = [p for name, p in segmenter.named_parameters() if "skips" in name]
@@ -119,8 +119,8 @@ def test_a_file_of_ours_counts_its_classes_with_subpixels(tmp_path: Path) -> Non
     segmenter = made(skips=1, subpixels=2).float()
     save_file(segmenter.state_dict(), tmp_path / "ours.safetensors")
     again = load_pretrained_segmenter(segmenter.spec, tmp_path / "ours.safetensors")
-    assert torch.equal(again.logits(pictures().float()), segmenter.logits(pictures().float()))
+    assert torch.equal(again.logits(make_images().float()), segmenter.logits(make_images().float()))
     other = load_pretrained_segmenter(segmenter.spec.updated(num_classes=5), tmp_path / "ours.safetensors")
-    assert other.logits(pictures().float()).shape == (2, 5, 43, 35)
+    assert other.logits(make_images().float()).shape == (2, 5, 43, 35)
     kept = "head.skips.0.layer.conv.weight"
     assert torch.equal(other.state_dict()[kept], segmenter.state_dict()[kept])

@@ -79,7 +79,7 @@ def test_a_spec_survives_json() -> None:
         ("fcn-resnet50", {"output_stride": 12}, "output_stride: "),
         ("fcn-resnet50", {"num_classes": 1}, r"num_classes: .* \(got 1\)"),
         ("fcn-resnet50", {"rates": (6, 12)}, "rates=.* are those of head='deeplabv3'"),
-        ("fcn-resnet18", {"dims": 1}, "dims=1, but pictures"),
+        ("fcn-resnet18", {"dims": 1}, "dims=1, but images"),
         ("fcn-alphazero-2x8", {}, "plays a board game"),
         ("deeplabv3-inception-v4", {}, "Inception modules, whose strides cannot"),
         ("fcn-resnet18", {"blocks": (2,)}, "one stage only"),
@@ -91,7 +91,7 @@ def test_wrong_requests_are_refused_with_the_fix(name: str, fields: dict[str, ob
         get_segmenter_spec(name, **fields)
 
 
-def test_a_single_picture_cannot_train_a_pooled_norm() -> None:
+def test_a_single_image_cannot_train_a_pooled_norm() -> None:
     segmenter = create_segmenter(f"deeplabv3-{SMALL}:head_width=8,rates=[2]")
     with pytest.raises(ValueError, match=re.escape("raise --batch-size to 2 or more")):
         segmenter(torch.zeros(1, 3, 16, 16))

@@ -44,7 +44,7 @@ def file(peer: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures() -> Tensor:
+def make_images() -> Tensor:
     return torch.randn(1, 3, 33, 25, generator=torch.Generator().manual_seed(1))
 
 
@@ -81,9 +81,9 @@ def test_a_file_of_torchvisions(peer: nn.Module, file: Path, caplog: pytest.LogC
     assert not segmenter.training
     assert not caplog.records
     with torch.inference_mode():
-        torch.testing.assert_close(segmenter(pictures()), dict(peer(pictures())), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(segmenter(make_images()), dict(peer(make_images())), rtol=1e-4, atol=1e-4)
         named = create_segmenter(SMALL, blocks=(1, 1, 1, 1), weights=file)  # the number of classes follows the file
-        torch.testing.assert_close(named.logits(pictures()), segmenter.logits(pictures()))
+        torch.testing.assert_close(named.logits(make_images()), segmenter.logits(make_images()))
 
 
 def test_a_file_of_ours(file: Path, tmp_path: Path) -> None:
@@ -97,21 +97,21 @@ def test_another_number_of_classes_gets_fresh_classifiers(file: Path, caplog: py
     torch.manual_seed(5)
     segmenter, before = create_segmenter(SPEC, num_classes=3, weights=file), create_segmenter(SPEC, weights=file)
     assert caplog.messages == [f"{file}: the weights are for 4 classes; the classifiers are freshly initialised for 3, train them"]
-    assert segmenter(pictures())["aux"].shape == (1, 3, 33, 25)
+    assert segmenter(make_images())["aux"].shape == (1, 3, 33, 25)
     for name, value in before.state_dict().items():
         assert ("classifier" in name) != torch.equal(segmenter.state_dict()[name], value) or value.dim() == 0
 
 
 def test_the_auxiliary_head_can_be_left_off_and_added(file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     alone = create_segmenter(SPEC, auxiliary=False, weights=file)
-    assert list(alone(pictures())) == ["out"]
+    assert list(alone(make_images())) == ["out"]
     assert "auxiliary head was left off" in caplog.messages[0]
     save_file(alone.state_dict(), tmp_path / "alone.safetensors")
     with caplog.at_level(logging.WARNING, "resnets"):
         both = load_pretrained_segmenter(SPEC, tmp_path / "alone.safetensors")
     assert "no auxiliary head; it is freshly initialised" in caplog.messages[1]
     with torch.inference_mode():
-        torch.testing.assert_close(both.logits(pictures()), alone.logits(pictures()))
+        torch.testing.assert_close(both.logits(make_images()), alone.logits(make_images()))
 
 
 def test_a_trunk_with_weights_of_its_own(tmp_path: Path) -> None:

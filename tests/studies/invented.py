@@ -16,7 +16,7 @@ Errors = Callable[[str, int], tuple[float, float]]
 
 def planned(study: Study, rung: str, steps: int = 1_000, seeds: int = 3) -> Plan:
     """A plan at a size, as on a machine on which each step takes a tenth of a second."""
-    return plan_study(study, budget=1.0, data="fashion-mnist", pace=lambda _recipe: 0.1, seeds=seeds, steps=steps, rung=rung)
+    return plan_study(study, budget=1.0, data="fashion-mnist", step_time=lambda _recipe: 0.1, seeds=seeds, steps=steps, rung=rung)
 
 
 def invented(study: Study, plan: Plan, errors: Errors, diverged: tuple[str, ...] = ()) -> Results:
@@ -48,7 +48,7 @@ TINY = "cifar-resnet8:blocks=[1],width=8,stem_width=8"
 
 
 def tiny_study(**changes: Any) -> Study:
-    """Two networks of one unit, with and without a shortcut, a matter of milliseconds a step."""
+    """Two networks of one unit, with and without a shortcut, a matter of milliseconds per step."""
     values: dict[str, Any] = {
         "name": "tiny",
         "title": "Tiny",
@@ -71,7 +71,7 @@ def tiny_study(**changes: Any) -> Study:
 
 def tiny_plan(study: Study, steps: int = 4, seeds: int = 2) -> Plan:
     """A plan of it on the digits."""
-    return plan_study(study, budget=1.0, data="digits", pace=lambda _recipe: 0.01, seeds=seeds, steps=steps)
+    return plan_study(study, budget=1.0, data="digits", step_time=lambda _recipe: 0.01, seeds=seeds, steps=steps)
 
 
 def degraded(arm: str, seed: int) -> tuple[float, float]:

@@ -11,14 +11,14 @@ from resnets.studies.experiment import Study
 TRAINED = [study for study in STUDIES.values() if study.trains]
 
 
-def pace(recipe: Recipe) -> float:
+def step_time(recipe: Recipe) -> float:
     """Seconds a step that grow with depth, as on a machine; deep ones 0.1."""
     digits = "".join(letter if letter.isdigit() else " " for letter in recipe.network).split()
     return 0.002 * min(int(digits[0]), 200) if digits else 0.1
 
 
 def planned(study: Study, budget: float, **options: int | str) -> Plan:
-    return plan_study(study, budget=budget, data="fashion-mnist", pace=pace, **options)  # type: ignore[arg-type]
+    return plan_study(study, budget=budget, data="fashion-mnist", step_time=step_time, **options)  # type: ignore[arg-type]
 
 
 def steps(plan: Plan) -> int:

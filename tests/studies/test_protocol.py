@@ -174,7 +174,7 @@ def test_divergence_is_a_result(tmp_path: Path) -> None:
     assert [event["event"] for event in heard] == ["cached"]  # not tried again
 
 
-def test_signals_are_measured_at_the_start_and_behind_training(tmp_path: Path) -> None:
+def test_signals_are_measured_at_the_start_and_after_training(tmp_path: Path) -> None:
     network = "cifar-preact-resnet20:width=4,stem_width=4,shortcut_scale=0.5"
     start = measurements.measure(
         Task(arm="start", measurement="initial-signal", network=network, data="digits"), tmp_path, print, None
@@ -194,7 +194,7 @@ def test_counts_are_those_of_the_paper(tmp_path: Path) -> None:
     from resnets.studies.budget import plan_study
 
     study = get_study("bottleneck")
-    plan = plan_study(study, budget=1.0, data="digits", pace=lambda _recipe: 1.0)
+    plan = plan_study(study, budget=1.0, data="digits", step_time=lambda _recipe: 1.0)
     results = carry_out(study, plan, tmp_path)
     weights = {arm: result["metrics"].get("weights") for (arm, _, _), result in results.items()}
     assert weights["bottleneck unit, 256"] == 256 * 64 + 9 * 64 * 64 + 64 * 256 == 69_632

@@ -66,10 +66,10 @@ def test_every_difference_from_the_paper_is_stated(record: Record) -> None:
         "Stem width: 16 in the paper, 8 here (all networks).",
         "Stride of the stem: 1 in the paper, 2 here (all networks).",
         "Data set: CIFAR-10 in the paper, Fashion-MNIST here.",
-        "Training pictures: 50,000 in the paper, 60,000 here.",
-        "Picture size in pixels: 32 in the paper, 28 here.",
+        "Training images: 50,000 in the paper, 60,000 here.",
+        "Image size in pixels: 32 in the paper, 28 here.",
         "Padding of random crops in pixels: 4 in the paper, 0 here.",
-        "Mirroring of training pictures: random in the paper, none here.",
+        "Mirroring of training images: random in the paper, none here.",
         "Learning rate schedule: times 0.1 at 0.5 and 0.75 of the run in the paper, linear here.",
         "Warm-up: none in the paper, from 0 for the first 100 steps here.",
         "Optimizer steps: 64,000 in the paper, 1,000 here.",
@@ -82,8 +82,8 @@ def test_the_papers_own_setting_differs_in_the_data_alone() -> None:
     record = make_record(study, plan, invented(study, plan, degraded), {}, "")
     assert record["differences"] == [
         "Data set: CIFAR-10 in the paper, Fashion-MNIST here.",
-        "Training pictures: 50,000 in the paper, 60,000 here.",
-        "Picture size in pixels: 32 in the paper, 28 here.",
+        "Training images: 50,000 in the paper, 60,000 here.",
+        "Image size in pixels: 32 in the paper, 28 here.",
     ]
 
 

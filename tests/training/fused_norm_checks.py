@@ -1,4 +1,4 @@
-"""Batch norms with what stands behind them in one kernel: equal to PyTorch's operations, forward and back.
+"""Batch norms with what follows them in one kernel: equal to PyTorch's operations, forward and back.
 
 test_fused_norms.py runs this file in a process of its own: on a GPU where there is one, and elsewhere in Triton's interpreter, which
 has to be asked for before Triton is imported.
@@ -110,13 +110,13 @@ def test_a_fused_network_is_the_same_function_with_the_same_state(name: str) -> 
 @pytest.mark.usefixtures("kernels")
 def test_a_single_value_a_channel_is_refused() -> None:
     norm = FusedNorm(nn.BatchNorm2d(3).to(DEVICE), "norm, relu")
-    with pytest.raises(ValueError, match="single value a channel"):
+    with pytest.raises(ValueError, match="single value per channel"):
         norm(torch.ones(1, 3, 1, 1, device=DEVICE))
 
 
 @pytest.mark.usefixtures("kernels")
 def test_what_is_not_a_number_stays_so() -> None:
-    """The run must see it, also behind a ReLU."""
+    """The run must see it, also after a ReLU."""
     x = drawn((2, 4, 3, 3), torch.float32, 0)
     x[0, 1, 0, 0] = torch.nan
     y = FusedNorm(nn.BatchNorm2d(4).to(DEVICE), "norm, relu")(x)

@@ -1,4 +1,4 @@
-"""The recipe for a user's own pictures: what it depends on, and that each choice is said with its reason."""
+"""The recipe for a user's own images: what it depends on, and that each choice is said with its reason."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_holdout_only_where_nothing_is_set_apart() -> None:
     assert "holdout" not in reasons
 
 
-def test_size_follows_the_pictures() -> None:
+def test_size_follows_the_images() -> None:
     assert [image_size(side)[0] for side in (8, 28, 32, 40, 41, 64, 80, 81, 500)] == [32, 32, 32, 32, 64, 64, 64, 224, 224]
 
 
@@ -83,7 +83,7 @@ def test_the_batch_fits_in_memory(memory: int) -> None:
     assert recipe.batch_size * 4 > memory / 4 / kept  # and no smaller than it has to be
 
 
-def test_few_pictures_come_often_and_in_small_batches() -> None:
+def test_few_images_come_often_and_in_small_batches() -> None:
     recipes = [chosen(replace(TINY, num_training=count), LAPTOP, NONE)[0] for count in (20, 120, 1_000, 10_000, 100_000)]
     epochs, batches = [r.epochs for r in recipes], [r.batch_size for r in recipes]
     assert epochs == sorted(epochs, reverse=True)
@@ -113,4 +113,4 @@ def test_mirroring_follows_the_names_of_classes(classes: tuple[str, ...], keeps:
 
 
 def test_names_that_can_be_folders() -> None:
-    assert [safe_name(name) for name in ("pets", "my pets/2024", "..", "été")] == ["pets", "my-pets-2024", "pictures", "été"]
+    assert [safe_name(name) for name in ("pets", "my pets/2024", "..", "été")] == ["pets", "my-pets-2024", "images", "été"]

@@ -16,7 +16,7 @@ import torch
 from resnets.classification.recipe import Recipe
 from resnets.cli import main
 from resnets.data.annotated.opening import open_annotated
-from resnets.data.image_source import PictureFiles
+from resnets.data.image_source import ImageFiles
 from resnets.data.loaders.inventories import inventory_of
 from resnets.data.sources import inventory
 from resnets.data.sources.inventory import Inventory, Listed, compare, read_inventory, take_inventory, write_inventory
@@ -26,7 +26,7 @@ from resnets.training.run import RunDirectory
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
-from broken_pictures import digits_folder
+from broken_images import digits_folder
 
 
 class Killed(Exception):
@@ -44,7 +44,7 @@ def stopped(recipe: Recipe, step: int) -> None:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set, `digits`, and a run on it that was killed, `run`. Tests use copies that lie at its place."""
+    """A folder with a data set, `digits`, and a run on it that was killed, `run`. Tests use copies that are at its place."""
     root = tmp_path_factory.mktemp("begun")
     for number, path in enumerate(sorted(digits_folder(root / "all").rglob("*.jpg"))):
         folder = root / "digits" / ("val" if number % 4 == 0 else "train") / path.parent.name
@@ -70,23 +70,23 @@ def place(begun: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pictures(place: Path) -> list[Path]:
+def make_images(place: Path) -> list[Path]:
     return sorted((place / "digits").rglob("*.jpg"))
 
 
 def add(place: Path) -> None:
-    shutil.copy(pictures(place)[0], pictures(place)[0].with_name("new.jpg"))
+    shutil.copy(make_images(place)[0], make_images(place)[0].with_name("new.jpg"))
 
 
 def remove(place: Path) -> None:
-    pictures(place)[5].unlink()
+    make_images(place)[5].unlink()
 
 
 def exchange(place: Path) -> None:
     """One of the same size, whose content alone is another."""
-    content = bytearray(pictures(place)[7].read_bytes())
+    content = bytearray(make_images(place)[7].read_bytes())
     content[-20] ^= 1
-    pictures(place)[7].write_bytes(content)
+    make_images(place)[7].write_bytes(content)
 
 
 def test_a_copy_at_another_place_is_the_same_data(place: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_copy_at_another_place_is_the_same_data(place: Path) -> None:
 
 @pytest.mark.parametrize(("change", "words"), [(add, "1 added ("), (remove, "1 removed ("), (exchange, "1 changed (")])
 def test_other_data_is_an_error_that_names_it(place: Path, change: Callable[[Path], None], words: str) -> None:
-    name = {add: "new.jpg", remove: pictures(place)[5].name, exchange: pictures(place)[7].name}[change]
+    name = {add: "new.jpg", remove: make_images(place)[5].name, exchange: make_images(place)[7].name}[change]
     change(place)
     with pytest.raises(ValueError, match="is not what it was") as caught:
         resume(place / "run")
@@ -156,14 +156,14 @@ def test_what_is_annotated_belongs_to_the_data(shape_scenes: Path, tmp_path: Pat
 
 
 def test_the_masks_of_voc_belong_to_the_data(tmp_path: Path) -> None:
-    from resnets.data.annotations.voc import VocPictures
+    from resnets.data.annotations.voc import VocImages
 
     for folder in ("JPEGImages", "SegmentationClass"):
         (tmp_path / folder).mkdir()
     (tmp_path / "JPEGImages" / "a.jpg").write_bytes(b"a")
     mask = tmp_path / "SegmentationClass" / "a.png"
     mask.write_bytes(b"mask")
-    voc = VocPictures.__new__(VocPictures)
+    voc = VocImages.__new__(VocImages)
     for name, value in (("root", tmp_path), ("paths", ("JPEGImages/a.jpg",))):
         object.__setattr__(voc, name, value)
     assert list(voc.more_files()) == [mask]
@@ -174,7 +174,7 @@ def test_another_class_of_the_same_file_is_a_change(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
 
     def look(label: int) -> inventory.Inventory:
-        return inventory_of({"train": PictureFiles("x", "train", tmp_path, ("a.png",), np.array([label]), ("cat", "dog"))})
+        return inventory_of({"train": ImageFiles("x", "train", tmp_path, ("a.png",), np.array([label]), ("cat", "dog"))})
 
     assert not compare(look(0), look(0))
     assert compare(look(0), look(1)).changed == ("train/a.png",)
@@ -203,7 +203,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Listed]:
     return listed
 
 
-def test_of_a_large_set_some_contents_speak_for_a_copy(large: list[Listed]) -> None:
+def test_of_a_large_set_some_contents_vouch_for_a_copy(large: list[Listed]) -> None:
     then = take_inventory(large)
     assert sum(bool(item.digest) for item in then.values()) == 10
     for entry in large:

@@ -70,7 +70,7 @@ def test_without_them_each_process_normalises_by_its_own_rows(small_recipe: Reci
 
 
 def test_accumulation_pruning_and_uneven_shares(small_recipe: Recipe, tmp_path: Path) -> None:
-    """Batches of 63 rows over two processes, each in three parts, and epochs that leave out learned pictures."""
+    """Batches of 63 rows over two processes, each in three parts, and epochs that leave out learned images."""
     recipe = small_recipe.updated(
         **{**EXACT, "max_steps": 26}, network=WITHOUT_STATISTICS, batch_size=63, accumulation=3, pruning=0.4
     )
@@ -83,7 +83,7 @@ def test_accumulation_pruning_and_uneven_shares(small_recipe: Recipe, tmp_path: 
 
 
 def test_fine_tuning_is_shared_too(small_run: Run, small_recipe: Recipe, tmp_path: Path) -> None:
-    """The head learns alone at first, then the stages behind the frozen one, with balanced batches."""
+    """The head learns alone at first, then the stages after the frozen one, with balanced batches."""
     recipe = small_recipe.updated(
         **{**EXACT, "max_steps": 10}, weights=str(small_run.model_path), bn="stats-frozen", sampling="balanced",
         fine_tuning={"head_first": 0.5, "freeze": "conv2_x"}, optimizer={"learning_rate": 0.01},
@@ -125,19 +125,19 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     os.kill(workers_of(shaken)[-1], signal.SIGKILL)
     said, errors = shaken.communicate(timeout=300)
     assert shaken.returncode == 0, errors
-    assert "going on behind step" in errors
+    assert "going on after step" in errors
     assert "accuracy " in said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits-1"]
     steps = [[(e["step"], e["loss"]) for e in events(folder, "step")] for folder in (tmp_path / "quiet", run.path)]
     assert steps[0] == steps[1]
     weights = [resnets.load_model(folder / "model.safetensors").state_dict() for folder in (tmp_path / "quiet", run.path)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert said.count("test accuracy") == 1, "one process speaks"
+    assert said.count("test accuracy") == 1, "only the main process reports"
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["first-process-early", "second-process-early"])
 def test_processes_of_a_new_attempt_read_nothing_of_the_last_one(first: int) -> None:
-    """torchrun keeps the store: the addresses of processes that died stand in it when their successors come."""
+    """torchrun keeps the store: the addresses of processes that died are in it when their successors come."""
     store, timeout = dist.HashStore(), datetime.timedelta(seconds=20)
 
     def parts(ranks: tuple[int, ...]) -> list[dist.Store]:

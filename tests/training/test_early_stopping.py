@@ -13,7 +13,7 @@ from resnets.classification.session import ClassificationSession
 from resnets.segmentation.evaluate import SegmentationResult
 from resnets.tasks import resume, train
 from resnets.training.checkpoint import Position
-from resnets.training.early_stopping import end_of_patience, judge
+from resnets.training.early_stopping import end_of_patience, update_patience
 from resnets.training.loop import Interrupted
 from resnets.training.run import RunDirectory
 from resnets.training.settings import EarlyStopping
@@ -26,7 +26,7 @@ def result(top1: float = 0.5, loss: float = 1.0) -> EvaluationResult:
 def stops_at(settings: EarlyStopping, values: list[float]) -> int | None:
     position = Position()
     for number, value in enumerate(values, 1):
-        judge(settings, position, result(top1=value) if settings.metric == "top1" else result(loss=value))
+        update_patience(settings, position, result(top1=value) if settings.metric == "top1" else result(loss=value))
         if end_of_patience(settings, position):
             return number
     return None
@@ -52,7 +52,7 @@ def test_patience(settings: EarlyStopping, values: list[float], stop: int | None
 
 def test_without_patience_no_result_needs_the_metric() -> None:
     position = Position()
-    judge(EarlyStopping(), position, SegmentationResult(torch.eye(2, dtype=torch.long), 1))  # which has no top-1 accuracy
+    update_patience(EarlyStopping(), position, SegmentationResult(torch.eye(2, dtype=torch.long), 1))  # which has no top-1 accuracy
     assert end_of_patience(EarlyStopping(), position) is None
 
 
@@ -96,7 +96,7 @@ def test_a_run_stops_is_done_and_resumes_exactly(worsening: Recipe, tmp_path: Pa
     assert (whole.directory / "best.safetensors").exists()
 
     def interrupt(event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == 17:  # one evaluation without improvement behind it
+        if event["event"] == "step" and event["step"] == 17:  # one evaluation without improvement after it
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted):

@@ -23,7 +23,7 @@ def quiet(message: str) -> None:
 
 
 def test_a_range_test_on_the_digits_suggests_a_sane_rate(small_recipe: Recipe) -> None:
-    """The recipe's own 0.1 was tuned; the suggestion lies within a decade around it."""
+    """The recipe's own 0.1 was tuned; the suggestion is within a decade around it."""
     session = open_session(small_recipe, quiet)
     seen: list[tuple[int, float]] = []
     found = range_test(session, 1e-5, 30.0, 60, lambda step, rate, loss: seen.append((step, rate)))
@@ -94,7 +94,7 @@ def test_requests_that_are_no_range(small_recipe: Recipe) -> None:
         range_test(session, 1.0, 0.1)
     with pytest.raises(ValueError, match="of 3 steps shows nothing"):
         range_test(session, steps=3)
-    with pytest.raises(ValueError, match="needs two pictures or more"):
+    with pytest.raises(ValueError, match="needs two images or more"):
         find_batch_size(session, most=1)
     with pytest.raises(ValueError, match=r"above 0 and up to 1, not at 1\.5"):
         find_batch_size(session, share=1.5)
@@ -117,12 +117,12 @@ def test_doubling_and_bisecting_come_within_an_eighth(limit: int) -> None:
 
 
 def test_a_gpu_in_which_nothing_fits() -> None:
-    with pytest.raises(ValueError, match="not even a batch of 2 pictures fits"):
+    with pytest.raises(ValueError, match="not even a batch of 2 images fits"):
         largest_that_fits(lambda size: False, 64)
 
 
 def test_memory_goes_by_a_line_through_what_is_visible() -> None:
-    """900 MiB were used before; a batch takes 500 MiB and 2 MiB a picture."""
+    """900 MiB were used before; a batch takes 500 MiB and 2 MiB per image."""
     peaks = [(size, max(900, 500 + 2 * size) * MIB) for size in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)]
     at_nothing, each = memory_line(peaks) or (0, 0)
     assert (at_nothing / MIB, each / MIB) == pytest.approx((500, 2))
@@ -163,7 +163,7 @@ def test_the_commands(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert [trial["batch_size"] for trial in found["trials"]] == [2, 4]
     assert main(["find", "batch-size", *small[:-1], "--most", "4"]) == 0
     said = capsys.readouterr().out
-    assert "largest         4 pictures, the limit of this search" in said
+    assert "largest         4 images, the limit of this search" in said
     for wrong, message in (
         (["find", "momentum"], "there is no command `resnets find momentum`; there are learning-rate, batch-size"),
         (["find", "learning-rate", "digits", "--steps", "many"], "--steps takes a whole number, not 'many'"),

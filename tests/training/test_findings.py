@@ -1,4 +1,4 @@
-"""What a network said about pictures, against the whole pass computed at once."""
+"""What a network said about images, against the whole pass computed at once."""
 
 import pytest
 import torch
@@ -41,30 +41,30 @@ def test_findings_of_a_pass_in_batches(digits: tuple[resnets.networks.Network, T
     assert [mistake.index for mistake in found.mistakes] == wrong[:24]
     for mistake in found.mistakes:
         i = mistake.index
-        assert (mistake.name, mistake.label, mistake.taken_for) == (f"{i}.png", int(labels[i]), int(taken[i]))
+        assert (mistake.name, mistake.label, mistake.predicted_as) == (f"{i}.png", int(labels[i]), int(taken[i]))
         assert mistake.probability == pytest.approx(float(sure[i]), abs=1e-5)
         assert mistake.label_probability == pytest.approx(float(shares[i, labels[i]]), abs=1e-5)
-        assert torch.equal(mistake.pixels, images[i])  # the picture itself, not the network's input
+        assert torch.equal(mistake.pixels, images[i])  # the image itself, not the network's input
 
     right, errors = found.explanations[:6], found.explanations[6:]
-    chosen = [explained.picture.label for explained in right]
+    chosen = [explained.image.label for explained in right]
     assert chosen == sorted(set(chosen))
     for explained in right:
-        first = int(((labels == explained.picture.label) & (taken == labels)).nonzero()[0, 0])
-        assert explained.picture.index == first
+        first = int(((labels == explained.image.label) & (taken == labels)).nonzero()[0, 0])
+        assert explained.image.index == first
         assert explained.label is None
-    assert [explained.picture.index for explained in errors] == wrong[:4]
+    assert [explained.image.index for explained in errors] == wrong[:4]
     assert (found.stage, found.map_size) == ("conv3_x", (4, 4))
     for explained in errors:
-        i = explained.picture.index
+        i = explained.image.index
         expected = grad_cam(network, inputs[i : i + 1], stage="conv3_x", target=int(taken[i]))[0]
-        torch.testing.assert_close(explained.taken_for, expected, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(explained.predicted_as, expected, atol=1e-4, rtol=1e-3)
         assert explained.label is not None
         own = grad_cam(network, inputs[i : i + 1], stage="conv3_x", target=int(labels[i]))[0]
         torch.testing.assert_close(explained.label, own, atol=1e-4, rtol=1e-3)
 
 
-def test_pictures_come_back_from_the_networks_input() -> None:
+def test_images_come_back_from_the_networks_input() -> None:
     images = torch.arange(2 * 3 * 8 * 8).remainder(256).to(torch.uint8).view(2, 3, 8, 8)
     for preprocessing in (
         Preprocessing(size=8, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
@@ -94,11 +94,11 @@ def test_classes_far_apart_are_chosen_whatever_their_order() -> None:
             collector.add(torch.zeros(len(part), 1, 4, 4), part, torch.nn.functional.one_hot(part, 100) * 9.0)
         found = collector.findings(network)
         assert not found.mistakes
-        chosen.append([explained.picture.label for explained in found.explanations])
+        chosen.append([explained.image.label for explained in found.explanations])
     assert chosen[0] == chosen[1]
     assert max(chosen[0]) - min(chosen[0]) > 50
 
 
 def test_nothing_seen() -> None:
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         FindingsCollector(Preprocessing(size=4)).findings(resnets.create_model("cifar-resnet8"))

@@ -75,7 +75,7 @@ def test_frozen_parts_stay_to_the_last_bit_and_all_others_learn(recipe: Recipe, 
         assert not [name for name in changed(session.average.average, before) if name.startswith(frozen)]
 
 
-def test_a_frozen_part_has_no_dropout_and_stays_so_behind_an_evaluation(recipe: Recipe) -> None:
+def test_a_frozen_part_has_no_dropout_and_stays_so_after_an_evaluation(recipe: Recipe) -> None:
     session = open_session(recipe.updated(network="cifar-resnet8:dropout=0.5", fine_tuning={"freeze": "conv2_x"}), quiet)
     for _ in range(2):
         session.network.eval()
@@ -208,7 +208,7 @@ def test_group_norms_take_the_place_of_batch_norms(recipe: Recipe, model: Path) 
     assert not [m for m in session.network.modules() if isinstance(m, nn.BatchNorm2d)]
     theirs = resnets.load_model(model).state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in session.network.state_dict().items())
-    assert "group norms stand in the place of the batch norms" in " ".join(said)
+    assert "group norms take the place of the batch norms" in " ".join(said)
     run_steps(session)
 
 
@@ -354,5 +354,5 @@ def test_balanced_sampling_draws_classes_equally(small_recipe: Recipe) -> None:
     assert abs(share - 0.5) < 5 * (0.25 / len(drawn)) ** 0.5
     with pytest.raises(ValueError, match="choose one"):
         small_recipe.updated(sampling="balanced", class_weights="balanced")
-    with pytest.raises(ValueError, match="pruning needs each picture once"):
+    with pytest.raises(ValueError, match="pruning needs each image once"):
         small_recipe.updated(sampling="balanced", pruning=0.3)

@@ -102,7 +102,7 @@ def test_a_checkpoint_that_the_disk_does_not_take_leaves_the_one_before_and_is_t
 
     full = at_step(disk, {3: lambda name: "checkpoint" in name, 8: lambda name: False}, said)
     train(recipe, [look, full])
-    assert found == [2, 10], "at step 7 those of 4 and 6 were not to be had, and behind step 8 there was room"
+    assert found == [2, 10], "at step 7 those of 4 and 6 were not to be had, and after step 8 there was room"
     warnings = [words for words in said if "No space left on device" in words]
     assert len(warnings) == 1, "once, and not for each checkpoint"
     assert "MB are free in" in warnings[0]
@@ -156,7 +156,7 @@ def test_the_final_model_is_saved_elsewhere_where_its_directory_has_no_room(
     assert main(["train", "--recipe", str(tmp_path / "recipe.yaml"), "--output", str(tmp_path / "run")]) == 1
     (model,) = elsewhere.glob("resnets-run-*/model.safetensors")
     words = capsys.readouterr().err
-    assert f"the model lies in {model} meanwhile" in words.replace("\n", "")
+    assert f"the model is in {model} meanwhile" in words.replace("\n", "")
     assert "looks like a defect" not in words
 
 
@@ -243,7 +243,7 @@ def test_a_stop_whose_checkpoint_finds_no_room_says_which_one_is_the_newest(
             disk.full = lambda name: "checkpoint" in name
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(JobError, match=r"stopped behind step 6; .*the newest checkpoint is that behind step 4") as caught:
+    with pytest.raises(JobError, match=r"stopped after step 6; .*the newest checkpoint is that after step 4") as caught:
         train(small_recipe.updated(**QUICK, output=tmp_path / "run"), [listen])
     assert not isinstance(caught.value, Interrupted)
 

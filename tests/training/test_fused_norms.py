@@ -1,4 +1,4 @@
-"""Batch norms with what stands behind them in one kernel: which they are, and the numbers, in a process of their own."""
+"""Batch norms with what follows them in one kernel: which they are, and the numbers, in a process of their own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_kernels_compute_what_pytorch_does() -> None:
     ],
 )
 def test_which_norms_are_fused(name: str, fused: int, left: int) -> None:
-    """Projections' norms, the stem's in front of a pool, and those in front of a gate have no ReLU or sum behind them."""
+    """Projections' norms, the stem's in front of a pool, and those in front of a gate have no ReLU or sum after them."""
     with torch.device("meta"):
         network = resnets.create_model(name)
     assert fuse_norms(network) == fused

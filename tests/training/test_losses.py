@@ -1,4 +1,4 @@
-"""Losses of each picture, against timm's and against arithmetic."""
+"""Losses of each image, against timm's and against arithmetic."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ LABELS = torch.tensor([0, 3, 9, 3, 1, 5, 5])
 
 
 def blended(share: float) -> Tensor:
-    """(7, 10) targets of pictures that are blended with the next one's."""
+    """(7, 10) targets of images that are blended with the next one's."""
     hard = nn.functional.one_hot(LABELS, 10).float()
     return share * hard + (1 - share) * hard.roll(1, 0)
 

@@ -60,7 +60,7 @@ def test_the_checkpoint_before_is_kept(small_recipe: Recipe, tmp_path: Path) -> 
 
 
 class Killed(Exception):
-    """Stands for a SIGKILL: nothing of the run's own code runs behind it."""
+    """Stands for a SIGKILL: nothing of the run's own code runs after it."""
 
 
 def stopped(recipe: Recipe, step: int) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(small_recipe: 
         checkpoint.unlink()
     said: list[str] = []
     resume(tmp_path / "parts", [lambda event: said.append(event.get("message", ""))])
-    assert any("going on from the previous one, checkpoint-previous.pt, behind step 4" in message for message in said)
+    assert any("going on from the previous one, checkpoint-previous.pt, after step 4" in message for message in said)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 

@@ -14,7 +14,7 @@ from resnets.training.engine.precision import has_idle_taps
         (1, 3, 2, 1, 1, True),  # the outer taps see padding alone
         (1, 3, 1, 1, 1, True),
         (2, 3, 1, 1, 1, False),
-        (2, 3, 2, 1, 1, True),  # one position, whose first tap lies in the padding
+        (2, 3, 2, 1, 1, True),  # one position, whose first tap is in the padding
         (3, 3, 2, 1, 1, False),
         (2, 7, 1, 3, 1, True),
         (4, 7, 1, 3, 1, False),
@@ -27,7 +27,7 @@ def test_taps_by_hand(length: int, kernel: int, stride: int, padding: int, dilat
     assert has_idle_taps(length, kernel, stride, padding, dilation) is idle
 
 
-def test_a_network_too_deep_for_its_pictures_trains_in_float32_and_says_so(
+def test_a_network_too_deep_for_its_images_trains_in_float32_and_says_so(
     small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

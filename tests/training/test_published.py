@@ -18,7 +18,7 @@ from resnets.weights.model_file import read_header
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
-from broken_pictures import digits_folder
+from broken_images import digits_folder
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_file_that_left_its_run_says_what_it_was_trained_on(run: Run, tmp_path
     assert main(["evaluate", str(lone)]) == 2
     assert "was trained on 'letters' and does not tell in which folder; name it with --data" in capsys.readouterr().err
     assert main(["evaluate", str(lone), "--data", str(run.directory.parent / "letters")]) == 0
-    # Beside the recipe of another run it is not taken for that one's.
+    # Beside the recipe of another run it is not mistaken for that one's.
     other = (run.directory / "recipe.yaml").read_text().replace("epochs: 1", "epochs: 7")
     (tmp_path / "recipe.yaml").write_text(other)
     assert main(["evaluate", str(lone)]) == 2

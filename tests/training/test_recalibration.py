@@ -61,10 +61,10 @@ def test_statistics_are_those_of_the_population() -> None:
     assert (network.first.momentum, int(network.first.num_batches_tracked or 0)) == (0.1, 0)
 
 
-def test_it_stops_behind_enough_pictures_and_adds_up_processes() -> None:
+def test_it_stops_after_enough_images_and_adds_up_processes() -> None:
     network = Tiny().eval()
     batches = iter([torch.full((4, 2, 2, 2), float(i)) for i in range(5)])
-    recalibrate(network, batches, pictures=8, sum_over_processes=lambda total: total + total)
+    recalibrate(network, batches, images=8, sum_over_processes=lambda total: total + total)
     assert len(list(batches)) == 3
     assert network.first.running_mean is not None
     torch.testing.assert_close(network.first.running_mean, torch.full((2,), 0.5))

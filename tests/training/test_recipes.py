@@ -4,10 +4,10 @@ torchvision's second recipe, as its authors' command and the defaults of referen
 
 | option | value | here |
 |---|---|---|
-| --nproc_per_node 8 --batch-size 128 | 1024 a step | batch_size |
+| --nproc_per_node 8 --batch-size 128 | 1024 per step | batch_size |
 | --epochs 600 | | epochs |
 | --lr 0.5, momentum 0.9, no Nesterov | | optimizer |
-| --lr-scheduler cosineannealinglr | once an epoch, to 0 | schedule.kind, final, stairs |
+| --lr-scheduler cosineannealinglr | once per epoch, to 0 | schedule.kind, final, stairs |
 | --lr-warmup-epochs 5 --lr-warmup-method linear --lr-warmup-decay 0.01 | | schedule.warmup, warmup_factor |
 | --weight-decay 2e-5 --norm-weight-decay 0 | | optimizer |
 | --auto-augment ta_wide --random-erase 0.1 | | augmentation.policy, random_erasing |
@@ -46,7 +46,7 @@ def quiet(message: str) -> None:
 
 @pytest.fixture
 def cifar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random pictures of CIFAR-10's shape in its place."""
+    """Random images of CIFAR-10's shape in its place."""
     info = DatasetInfo(
         "cifar10", "a stand-in", 96, 24, tuple("abcdefghij"), 3, 32, (0.5,) * 3, (0.25,) * 3, True, "none", "nowhere", "nobody"
     )
@@ -62,7 +62,7 @@ def cifar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of several sizes in folders by class, in the place of ImageNet."""
+    """Images of several sizes in folders by class, in the place of ImageNet."""
     root = tmp_path_factory.mktemp("imagenet")
     random = np.random.default_rng(0)
     for split, count in (("train", 10), ("val", 3)):
@@ -114,12 +114,12 @@ def test_imagenet_recipes_take_a_step(name: str, folder: Path) -> None:
 
 def test_the_mean_picture_is_subtracted_and_kept(cifar: None) -> None:
     session = open_session(RECIPES["cifar10-he2015"].updated(network=TINY, batch_size=32), quiet)
-    pictures = session.training.images.double()  # type: ignore[attr-defined]
-    mean = (pictures / 255).mean(0)
+    images = session.training.images.double()  # type: ignore[attr-defined]
+    mean = (images / 255).mean(0)
     kept = session.network.preprocessing
     assert session.training.preprocessing == kept  # type: ignore[attr-defined]
     seen = kept(session.training.images[:5])  # type: ignore[attr-defined]
-    torch.testing.assert_close(seen, (pictures[:5] / 255 - mean).float(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(seen, (images[:5] / 255 - mean).float(), atol=1e-6, rtol=0)
 
 
 def test_he_2015_for_cifar() -> None:
@@ -130,8 +130,8 @@ def test_he_2015_for_cifar() -> None:
         1e-4,
         0.9,
     )
-    for pictures in (45_000, 50_000):
-        assert recipe.epochs * (pictures // 128) >= 64_000
+    for images in (45_000, 50_000):
+        assert recipe.epochs * (images // 128) >= 64_000
     rates = [
         recipe.optimizer.learning_rate * learning_rate_factor(recipe.schedule, (step + 0.5) / 64_000)
         for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)
@@ -204,7 +204,7 @@ def test_schedules_of_the_others() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_header_states_its_proof(name: str) -> None:
-    """Command, hardware, time and result stand above each recipe, and a result is measured or published."""
+    """Command, hardware, time and result are above each recipe, and a result is measured or published."""
     module = next(
         m
         for m in vars(sys.modules["resnets.classification.recipes"]).values()

@@ -29,7 +29,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def stopping_at(step: int) -> Any:
-    """A listener that sends this process SIGINT behind a step, as Ctrl-C does."""
+    """A listener that sends this process SIGINT after a step, as Ctrl-C does."""
 
     def listen(event: dict[str, Any]) -> None:
         if event["event"] in ("step", "progress") and event["step"] == step:
@@ -85,7 +85,7 @@ def test_resuming_is_exact(small_recipe: Recipe, tmp_path: Path, stop: int) -> N
         augmentation={"mixup": 0.2, "cutmix": 1.0, "crop_padding": 1, "erasing": 2},
     )
     whole = train(recipe.updated(output=tmp_path / "whole"))
-    with pytest.raises(Interrupted, match=f"behind step {stop} of 30.*--resume {tmp_path / 'parts'}"):
+    with pytest.raises(Interrupted, match=f"after step {stop} of 30.*--resume {tmp_path / 'parts'}"):
         train(recipe.updated(output=tmp_path / "parts"), [stopping_at(stop)])
     parts = resume(tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")

@@ -86,7 +86,7 @@ def test_a_clock_that_was_set_back_changes_nothing_of_what_is_gone_on_with(
     monkeypatch.setattr(time, "time", lambda: real() - 1e8)
     said: list[str] = []
     done = resume(tmp_path / "run", [lambda event: said.append(event.get("message", ""))])
-    assert "going on behind step 4 of 6" in said
+    assert "going on after step 4 of 6" in said
     assert done.metrics["training_seconds"] > 0
     assert load_checkpoint(newest, open_session(recipe, lambda message: None)).step == 6
 

@@ -44,7 +44,7 @@ def test_one_cycle_is_torchs() -> None:
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1.0, total_steps=101, pct_start=0.3, div_factor=1e9, final_div_factor=1e9
     )
-    # torch's peak lies at step 0.3 * 101 - 1 = 29.3 of 100.
+    # torch's peak is at step 0.3 * 101 - 1 = 29.3 of 100.
     schedule = Schedule(kind="one-cycle", warmup=0.293)
     for step in range(101):
         assert learning_rate_factor(schedule, step / 100) == pytest.approx(theirs.get_last_lr()[0], abs=1e-6)
@@ -61,7 +61,7 @@ def test_110_layers_wait_at_a_hundredth() -> None:
 
 
 def test_steps_by_epoch_are_torchs_warmup_and_cosine() -> None:
-    """torchvision's reference: LinearLR from 0.01 over 5 epochs, then CosineAnnealingLR over the others, stepped once an epoch."""
+    """torchvision's reference: LinearLR from 0.01 over 5 epochs, then CosineAnnealingLR over the others, stepped once per epoch."""
     epochs, per_epoch = 100, 3
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=5)

@@ -96,8 +96,8 @@ def test_compilation_is_asked_for_as_the_recipe_says(
     assert all(not name.startswith("_orig_mod") for name in session.network.state_dict())
 
 
-def test_a_picture_too_small_for_the_network(small_recipe: Recipe) -> None:
-    with pytest.raises(ValueError, match=r"cannot take pictures of 8 x 8 pixels.*larger --image-size"):
+def test_an_image_too_small_for_the_network(small_recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=r"cannot take images of 8 x 8 pixels.*larger --image-size"):
         open_session(small_recipe.updated(network="resnet18:stem=inception-v4"), quiet)
 
 

@@ -55,7 +55,7 @@ def test_accumulation_is_the_same_step(batch: tuple[Tensor, Tensor]) -> None:
 
 
 def test_weights_by_hand(batch: tuple[Tensor, Tensor]) -> None:
-    """A picture of weight 0 does not count, one of weight 2 counts as two."""
+    """An image of weight 0 does not count, one of weight 2 counts as two."""
     weights = torch.tensor([2.0, 0, 1, 1, 1, 1, 1, 1])
     twice = torch.cat([batch[0][[0]], batch[0][[0]], batch[0][2:]]), torch.cat([batch[1][[0]], batch[1][[0]], batch[1][2:]])
     results = []

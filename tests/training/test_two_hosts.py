@@ -107,7 +107,7 @@ def wait_for(what: str, condition: Any, seconds: float = 150) -> None:
 
 
 def starts(*hosts: Host) -> list[int]:
-    """The number of processes at each start, of which only the first process speaks, on whichever host it is."""
+    """The number of processes at each start, of which only the main process reports, on whichever host it is."""
     return [event["processes"] for host in hosts for event in host.events if event["event"] == "start"]
 
 

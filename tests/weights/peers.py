@@ -73,6 +73,6 @@ def loaded(spec: NetworkSpec, state_dict: dict[str, Tensor]) -> Network:
     return network.eval()
 
 
-def images(height: int, width: int, batch: int = 2) -> Tensor:
-    """Random float64 pictures (N, 3, H, W)."""
+def make_images(height: int, width: int, batch: int = 2) -> Tensor:
+    """Random float64 images (N, 3, H, W)."""
     return torch.randn(batch, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

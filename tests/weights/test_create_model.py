@@ -30,14 +30,14 @@ def file(peer: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def pictures(channels: int = 3) -> torch.Tensor:
+def make_images(channels: int = 3) -> torch.Tensor:
     return torch.randn(2, channels, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def test_the_same_network_gives_the_peers_logits(file: Path, peer: torch.nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     for weights in (file, str(file)):
         network = resnets.create_model("resnet18", weights=weights)
-        torch.testing.assert_close(network(pictures()), peer(pictures()), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(network(make_images()), peer(make_images()), rtol=1e-4, atol=1e-4)
     assert not network.training
     assert not caplog.records
 
@@ -45,15 +45,15 @@ def test_the_same_network_gives_the_peers_logits(file: Path, peer: torch.nn.Modu
 def test_another_number_of_classes_gets_a_fresh_head(file: Path, peer: torch.nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "resnets"):
         network = resnets.create_model("resnet18", num_classes=10, weights=file)
-    assert network(pictures()).shape == (2, 10)
+    assert network(make_images()).shape == (2, 10)
     assert network.classes is None
     said = caplog.messages[0]
     assert "the weights are for 1000 classes; the head is freshly initialised for 10, train it" in said
     body = torch.nn.Sequential(*list(peer.children())[:-2])
-    torch.testing.assert_close(network.features(pictures())["conv5_x"], body(pictures()), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.features(make_images())["conv5_x"], body(make_images()), rtol=1e-4, atol=1e-4)
     assert load_pretrained(get_spec("resnet18", num_classes=10), file).notes == (said,)
-    assert resnets.create_model("resnet18:num_classes=0", weights=file)(pictures()).shape == (2, 512)
-    assert resnets.create_model(get_spec("resnet18").updated(num_classes=7), weights=file)(pictures()).shape == (2, 7)
+    assert resnets.create_model("resnet18:num_classes=0", weights=file)(make_images()).shape == (2, 512)
+    assert resnets.create_model(get_spec("resnet18").updated(num_classes=7), weights=file)(make_images()).shape == (2, 7)
 
 
 def test_classes_that_nobody_states_are_the_files(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_grey_input_gets_the_response_it_had(
     file: Path, peer: torch.nn.Module, channels: int, how: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = resnets.create_model("resnet18", in_channels=channels, weights=file, input_weights=how)
-    grey = pictures(1)
+    grey = make_images(1)
     expected = peer(grey.expand(-1, 3, -1, -1))
     torch.testing.assert_close(network(grey.expand(-1, channels, -1, -1)), expected, rtol=1e-3, atol=1e-4)
     chosen = how or ("sum" if channels < 3 else "repeat")

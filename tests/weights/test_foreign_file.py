@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from peers import images, on_meta, randomized, transformers_network
+from peers import make_images, on_meta, randomized, transformers_network
 from safetensors.torch import save_file
 
 from resnets.core.safe_pickle import read_array_pickle
@@ -215,7 +215,7 @@ def test_caffe_blobs_give_the_same_network(tmp_path: Path) -> None:
     assert "res2_0_branch1_bn_s" in blobs
     assert "res_conv1_bn_b" in blobs
     bias = np.linspace(-1, 1, 8)
-    # Caffe's own conv1 has a bias, which the shift behind it must then be without.
+    # Caffe's own conv1 has a bias, which the shift after it must then be without.
     blobs["res_conv1_bn_b"] = blobs["res_conv1_bn_b"] - blobs["res_conv1_bn_s"] * bias
     blobs |= {"conv1_b": bias, "conv1_w_momentum": np.zeros(1)}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"blobs": blobs}, 2))
@@ -224,8 +224,8 @@ def test_caffe_blobs_give_the_same_network(tmp_path: Path) -> None:
     assert "blue, green, red" in read.notes[0]
     ours = build(spec).double().eval()
     ours.load_state_dict(read.state)
-    pictures = images(48, 48)
-    torch.testing.assert_close(ours(pictures), peer(pictures), rtol=1e-9, atol=1e-9)
+    images = make_images(48, 48)
+    torch.testing.assert_close(ours(images), peer(images), rtol=1e-9, atol=1e-9)
     assert read.preprocessing is not None
     pixels = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     expected = pixels.float().flip(1) - torch.tensor(caffe.BGR_MEAN).view(3, 1, 1)
@@ -272,8 +272,8 @@ def test_a_timm_folder(tmp_path: Path) -> None:
     assert read.provenance["license"] == "mit"
     ours = build(read.spec).eval()
     ours.load_state_dict(dict(read.state))
-    pictures = images(64, 64).float()
-    torch.testing.assert_close(ours(pictures), peer(pictures), rtol=1e-4, atol=1e-5)
+    images = make_images(64, 64).float()
+    torch.testing.assert_close(ours(images), peer(images), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"no timm network named 'vit_tiny_patch16_224'"):
         read_folder(timm_folder(tmp_path, architecture="vit_tiny_patch16_224")[0])
     with pytest.raises(ValueError, match=r"for 4 classes, config\.json says 9"):
@@ -296,8 +296,8 @@ def test_a_transformers_folder(tmp_path: Path, name: str) -> None:
     assert (read.preprocessing.size, read.preprocessing.resize) == (96, 128)
     ours = build(read.spec).eval()
     ours.load_state_dict(dict(read.state))
-    pictures = images(64, 64).float()
-    torch.testing.assert_close(ours(pictures), peer(pictures).logits, rtol=1e-4, atol=1e-5)
+    images = make_images(64, 64).float()
+    torch.testing.assert_close(ours(images), peer(images).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_folders_of_anything_else_are_refused(tmp_path: Path) -> None:

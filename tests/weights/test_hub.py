@@ -77,12 +77,12 @@ def test_weights_come_from_the_hub_and_stay_for_offline_use(hub: Path, monkeypat
     peer = torchvision.models.resnet18(num_classes=6).eval()
     config = {"architecture": "resnet18", "num_classes": 6, "pretrained_cfg": {"input_size": [3, 64, 64], "tag": "x"}}
     publish(hub, "timm/resnet18.mine", config, peer.state_dict())
-    pictures = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     for offline in ("0", "1"):
         monkeypatch.setenv("RESNETS_OFFLINE", offline)
         network = resnets.create_model("resnet18", weights="timm/resnet18.mine")
         assert network.spec.num_classes == 6
-        torch.testing.assert_close(network(pictures), peer(pictures), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(images), peer(images), rtol=1e-4, atol=1e-5)
         assert network.preprocessing.size == 64
 
 

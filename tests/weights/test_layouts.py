@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 import torchvision
-from peers import images, loaded, on_meta, randomized, transformers_network
+from peers import loaded, make_images, on_meta, randomized, transformers_network
 from torch import Tensor
 
 from resnets.detection import Detector, get_detector_spec
@@ -87,8 +87,8 @@ def test_frozen_batch_norms_have_no_counters_elsewhere() -> None:
     peer = randomized(frozen)
     ours = convert(peer.state_dict(), spec=spec)
     network = loaded(spec, ours)
-    pictures = images(33, 49)
-    torch.testing.assert_close(network(pictures), peer(pictures), rtol=1e-9, atol=1e-9)
+    images = make_images(33, 49)
+    torch.testing.assert_close(network(images), peer(images), rtol=1e-9, atol=1e-9)
     assert convert(ours, source="resnets", target="torchvision", spec=spec).keys() == peer.state_dict().keys()
 
 
@@ -97,9 +97,9 @@ def test_conversion_between_two_packages() -> None:
     state = convert(peer.state_dict(), source="torchvision", target="transformers", spec=get_spec("resnet18"))
     other = transformers_network("resnet-18").double().eval()
     other.load_state_dict(state, strict=True)
-    pictures = images(33, 49)
+    images = make_images(33, 49)
     with torch.no_grad():
-        torch.testing.assert_close(other(pictures).logits, peer(pictures), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(other(images).logits, peer(images), rtol=1e-9, atol=1e-9)
 
 
 def test_without_classes_there_is_no_classifier() -> None:
@@ -133,9 +133,9 @@ def test_detectron2_has_the_names_of_its_converter() -> None:
     state = {detectron2_name(name): value for name, value in peer.state_dict().items()}
     spec = spec_for("detectron2", "detectron2://ImageNetPretrained/torchvision/R-50.pkl").updated(num_classes=1000)
     network = loaded(spec, convert(state, source="detectron2", spec=spec))
-    pictures = images(33, 49)
+    images = make_images(33, 49)
     with torch.no_grad():
-        torch.testing.assert_close(network(pictures), peer(pictures), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(network(images), peer(images), rtol=1e-9, atol=1e-9)
 
 
 def test_detectron2_backbone_names() -> None:

@@ -16,15 +16,15 @@ from ..core.errors import UserError
 from ..networks import NetworkSpec
 from ..networks.zoo import get_spec
 
-MODEL, PICTURES, PEER_ONNX = "model.safetensors", "pictures.npy", "torchvision.onnx"
-"""Files that the contestants read: our model file, the pictures (N, C, S, S) float32, torchvision's network."""
+MODEL, IMAGES, PEER_ONNX = "model.safetensors", "images.npy", "torchvision.onnx"
+"""Files that the contestants read: our model file, the images (N, C, S, S) float32, torchvision's network."""
 EXPORTED = {"onnxruntime": "ours.onnx", "openvino": "ours.xml"}
 """Our network's files, by what runs them."""
 QUANTIZED = {"onnxruntime": "int8.onnx", "openvino": "int8.xml"}
 """Our network's files in int8."""
 Mode = Literal["predict", "train"]
 _RUNTIMES: dict[str, Literal["onnxruntime", "openvino"]] = {".onnx": "onnxruntime", ".xml": "openvino"}
-"""What runs a file, by its ending."""
+"""What runs per file, by its ending."""
 Against = Literal["torchvision", "timm", "onnxruntime", "openvino"]
 AGAINST: tuple[Against, ...] = ("torchvision", "timm", "onnxruntime", "openvino")
 
@@ -88,15 +88,15 @@ def contestants(
     """
     on_gpu = device.startswith("cuda")
     taking_part: list[Contestant] = []
-    left_out = []
+    skipped = []
     packages: list[Any] = ["resnets"]
     for package in ("torchvision", "timm"):
         if package not in against:
             continue
         if find_spec(package) is None:
-            left_out.append(f"{package} is not installed")
+            skipped.append(f"{package} is not installed")
         elif package not in peers:
-            left_out.append(f"{package} has no such network")
+            skipped.append(f"{package} has no such network")
         else:
             packages.append(package)
     runtimes: list[Any] = []
@@ -104,13 +104,13 @@ def contestants(
         if runtime not in against or "predict" not in modes:
             continue
         if on_gpu:
-            left_out.append(f"{runtime} is measured on CPUs only")
+            skipped.append(f"{runtime} is measured on CPUs only")
         elif find_spec(runtime) is None:
-            left_out.append(f"{runtime} is not installed: pip install {runtime}")
+            skipped.append(f"{runtime} is not installed: pip install {runtime}")
         else:
             runtimes.append(runtime)
     if runtimes and (find_spec("onnx") is None or find_spec("onnxscript") is None):
-        left_out.append(f"{' and '.join(runtimes)} read ONNX files, for which onnx and onnxscript are not installed")
+        skipped.append(f"{' and '.join(runtimes)} read ONNX files, for which onnx and onnxscript are not installed")
         runtimes = []
     for mode in modes:
         taking_part.append(Contestant("torchvision" if "torchvision" in peers else "resnets", "torch", mode, "fp32", plain=True))
@@ -133,7 +133,7 @@ def contestants(
                         if package in packages
                     ]
     if "int8" in precisions and "openvino" in runtimes and find_spec("nncf") is None:
-        left_out.append("networks are quantized for OpenVINO by nncf, which is not installed: pip install 'resnets[openvino]'")
+        skipped.append("networks are quantized for OpenVINO by nncf, which is not installed: pip install 'resnets[openvino]'")
         runtimes.remove("openvino")
     if "int8" in precisions:
         taking_part += [Contestant("resnets", runtime, "predict", "int8", file=QUANTIZED[runtime]) for runtime in runtimes]
@@ -143,8 +143,8 @@ def contestants(
             raise UserError(f"{path} is no ONNX (.onnx) or OpenVINO (.xml) file; resnets export writes both")
         taking_part.append(Contestant("resnets", reader, "predict", "int8", file=str(path.resolve())))
     if "onnxruntime" in runtimes and "bf16" in precisions:
-        left_out.append("onnxruntime has no convolutions in bf16 on CPUs")
-    return taking_part, left_out
+        skipped.append("onnxruntime has no convolutions in bf16 on CPUs")
+    return taking_part, skipped
 
 
 def peer_names(spec: NetworkSpec) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""What the contestants of `resnets benchmark` read: the same weights in every package's layout, and the same pictures.
+"""What the contestants of `resnets benchmark` read: the same weights in every package's layout, and the same images.
 
-Legend: N pictures, C channels, S height and width in pixels.
+Legend: N images, C channels, S height and width in pixels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from ..core.errors import UserError
 from ..data.decoding.formats import open_image
 from ..data.decoding.preprocessing import Preprocessing
-from ..deployment.prediction.predict import find_pictures, read_picture
+from ..deployment.prediction.predict import find_images, read_image
 from ..networks import Network
 from ..training.engine.recalibration import recalibrate
 from ..weights.layouts import convert
 from ..weights.model_file import ModelDescription, save_model
-from .contestants import MODEL, PEER_ONNX, PICTURES
+from .contestants import IMAGES, MODEL, PEER_ONNX
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _OPSET = 18
@@ -36,7 +36,7 @@ class Subject:
     name: str
     network: Network
     size: int
-    """S of the pictures."""
+    """S of the images."""
     peers: Mapping[str, str]
     """Package -> the package's name for it."""
 
@@ -48,21 +48,21 @@ def preprocessing_of(network: Network, size: int) -> Preprocessing:
         return own if own.size == size else own.model_copy(update={"size": size, "resize": None, "mean_picture": ""})
     channels = network.spec.in_channels
     if channels not in (1, 3):
-        raise UserError(f"pictures have 1 or 3 channels, but the network takes {channels}; there is nothing to benchmark it on")
+        raise UserError(f"images have 1 or 3 channels, but the network takes {channels}; there is nothing to benchmark it on")
     mean, std = (_MEAN, _STD) if channels == 3 else ((0.449,), (0.226,))
     return Preprocessing(size=size, channels=channels, mean=mean, std=std)
 
 
-def benchmark_pictures(preprocessing: Preprocessing, count: int, folders: Sequence[Path]) -> Tensor:
-    """`count` pictures (N, C, S, S), float32, as the network's input: those in files and folders, again from the first where they are
+def benchmark_images(preprocessing: Preprocessing, count: int, folders: Sequence[Path]) -> Tensor:
+    """`count` images (N, C, S, S), float32, as the network's input: those in files and folders, again from the first where they are
     fewer; without any, parts of a photograph that comes with matplotlib.
 
     Raises:
-        ValueError: a path without pictures, or a file that is none.
+        ValueError: a path without images, or a file that is none.
     """
     if folders:
-        files = find_pictures(folders)[:count]
-        read = torch.cat([read_picture(file, preprocessing) for file in files])
+        files = find_images(folders)[:count]
+        read = torch.cat([read_image(file, preprocessing) for file in files])
         return read[torch.arange(count) % len(read)]
     import matplotlib.cbook
     import PIL.Image
@@ -77,27 +77,27 @@ def benchmark_pictures(preprocessing: Preprocessing, count: int, folders: Sequen
         left, top = random.uniform(0, photograph.width - side), random.uniform(0, photograph.height - side)
         box = (left, top, left + side, top + side)
         size = preprocessing.size
-        made.append(preprocessing.picture(photograph.resize((size, size), PIL.Image.Resampling.BILINEAR, box)))
+        made.append(preprocessing.image(photograph.resize((size, size), PIL.Image.Resampling.BILINEAR, box)))
     return torch.cat(made)
 
 
-def write_subject(subject: Subject, pictures: Tensor, folder: Path, *, fresh: bool) -> None:
-    """Puts the weights in all layouts and the pictures into `folder`.
+def write_subject(subject: Subject, images: Tensor, folder: Path, *, fresh: bool) -> None:
+    """Puts the weights in all layouts and the images into `folder`.
 
     Args:
-        fresh: the weights are initial ones: the norms' statistics are set to those of the pictures, without which the logits of a deep
-            network would tell no pictures apart, and agreement would mean nothing.
+        fresh: the weights are initial ones: the norms' statistics are set to those of the images, without which the logits of a deep
+            network would tell no images apart, and agreement would mean nothing.
     """
     network = subject.network
     if fresh:
-        recalibrate(network, torch.split(pictures, 8))
+        recalibrate(network, torch.split(images, 8))
     classes = network.classes or tuple(f"class {number}" for number in range(network.spec.num_classes))
     description = ModelDescription(network.spec, classes, preprocessing_of(network, subject.size))
     save_model(network.eval(), folder / MODEL, description)
     for package in subject.peers:
         state = convert(network.state_dict(), source="resnets", target=package, spec=network.spec)
         save_file({name: value.contiguous() for name, value in state.items()}, folder / f"{package}.safetensors")
-    numpy.save(folder / PICTURES, pictures.numpy())
+    numpy.save(folder / IMAGES, images.numpy())
 
 
 def peer_network(package: str, name: str, num_classes: int, in_channels: int, folder: Path) -> nn.Module:

@@ -1,6 +1,6 @@
 """What each contestant of `resnets benchmark` does over and over: a forward pass, or a training step. Runs in the contestant's process.
 
-Legend: b pictures of a batch, C channels, S height and width in pixels, K classes. Pictures come as (b, C, S, S) float32 in NumPy and are
+Legend: b images of a batch, C channels, S height and width in pixels, K classes. Images come as (b, C, S, S) float32 in NumPy and are
 brought to the device, in the memory layout that the contestant likes best, before anything is timed.
 """
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from .contestants import EXPORTED, MODEL, PEER_ONNX, Contestant
 
-Pictures = NDArray[numpy.float32]
+Images = NDArray[numpy.float32]
 
 
 class Job(Protocol):
     """A contestant at work."""
 
-    def placed(self, pictures: Pictures) -> Any:
+    def placed(self, images: Images) -> Any:
         """A batch where and how the contestant takes it."""
 
     def run(self, batch: Any) -> Any:
@@ -57,10 +57,10 @@ class _Ours:
         self.engine = open_engine(network, engine=runtime, precision=precision, threads=threads)
         self.device = device
 
-    def placed(self, pictures: Pictures) -> Any:
+    def placed(self, images: Images) -> Any:
         import torch
 
-        return torch.from_numpy(pictures).to(self.device)
+        return torch.from_numpy(images).to(self.device)
 
     def run(self, batch: Any) -> Any:
         return self.engine.logits(batch)
@@ -80,8 +80,8 @@ class _OnnxRuntime:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
 
-    def placed(self, pictures: Pictures) -> Any:
-        return pictures
+    def placed(self, images: Images) -> Any:
+        return images
 
     def run(self, batch: Any) -> Any:
         return self.session.run(None, {self.input: batch})
@@ -111,8 +111,8 @@ class _OpenVino:
             self.compiled[shape] = self.core.compile_model(self.model, "CPU", self.settings).create_infer_request()
         return self.compiled[shape]
 
-    def placed(self, pictures: Pictures) -> Any:
-        return pictures
+    def placed(self, images: Images) -> Any:
+        return images
 
     def run(self, batch: Any) -> Any:
         return self._request(batch.shape).infer([batch], share_inputs=True, share_outputs=True)
@@ -201,11 +201,11 @@ class TorchJob:
 
         return peers_step
 
-    def placed(self, pictures: Pictures) -> Any:
+    def placed(self, images: Images) -> Any:
         import torch
 
-        images = torch.from_numpy(pictures).to(self.device, self.dtype).contiguous(memory_format=self.format)
-        return images, torch.arange(len(images), device=self.device) % self.num_classes
+        tensors = torch.from_numpy(images).to(self.device, self.dtype).contiguous(memory_format=self.format)
+        return tensors, torch.arange(len(tensors), device=self.device) % self.num_classes
 
     def run(self, batch: Any) -> Any:
         import torch

@@ -1,7 +1,7 @@
-"""The roofline of Williams et al. 2009: how many pictures a second a machine could make of a network, by its own measured rates.
+"""The roofline of Williams et al. 2009: how many images per second a machine could make of a network, by its own measured rates.
 
 A network's multiply-adds over the rate of large matrix products, and its bytes over the rate of a large copy: whichever takes longer
-is the least time that a picture can take. One fused multiply-add counts as one operation here, in both.
+is the least time that an image can take. One fused multiply-add counts as one operation here, in both.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class MachineRates:
 
 @dataclass(frozen=True)
 class Work:
-    """What one picture of a network costs."""
+    """What one image of a network costs."""
 
     macs: int
     """Multiply-adds of a forward pass."""
     traffic: Traffic
 
     def limit(self, rates: MachineRates, mode: str, precision: str, batch: int) -> float | None:
-        """Pictures a second that the rates allow; None where the precision's rate was not measured.
+        """Images a second that the rates allow; None where the precision's rate was not measured.
 
         Training is counted with norms, ReLU and addition fused into passes of their own (`Traffic.training`).
         """
@@ -70,16 +70,16 @@ class Work:
 
 
 def work_of(spec: NetworkSpec, size: int) -> Work:
-    """Counts a picture of `size` pixels.
+    """Counts an image of `size` pixels.
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     return Work(network_cost(spec, size).macs, count_traffic(spec, size))
 
 
 def best_and_median(work: Callable[[], object], amount: float, repeats: int, device: str = "cpu") -> dict[str, float]:
-    """`amount` a second, at best and in the median of the repeats, behind one call that is not timed."""
+    """`amount` per second, at best and in the median of the repeats, after one call that is not timed."""
     seconds = []
     for turn in range(repeats + 1):
         synchronize(device)

@@ -1,6 +1,6 @@
 """The rounds of `resnets benchmark`: processes that wait for their turn, and what they measured.
 
-Legend: N pictures, K classes.
+Legend: N images, K classes.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Request:
     precisions: tuple[str, ...] = ("fp32", "bf16")
     against: tuple[str, ...] = AGAINST
     batches: tuple[int, ...] = ()
-    """Pictures a call; empty for 1 and the fastest that is found."""
+    """Images per call; empty for 1 and the fastest that is found."""
     most: int = 32
-    """Pictures beyond which no faster batch is looked for."""
+    """Images beyond which no faster batch is looked for."""
     seconds: float = 2.0
     """At least so long is each row timed, over all rounds together."""
     rounds: int = 5
@@ -50,8 +50,8 @@ class Request:
     graphs: bool = False
     quantized: tuple[Path, ...] = ()
     """Exported INT8 files of the network, measured beside it."""
-    pictures: tuple[Path, ...] = ()
-    """Files and folders of pictures to work on and to compare answers on; empty for parts of one photograph."""
+    images: tuple[Path, ...] = ()
+    """Files and folders of images to work on and to compare answers on; empty for parts of one photograph."""
 
 
 @dataclass
@@ -88,10 +88,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an engine says what the baseline says, in fp32, of the same pictures."""
+    """How far an engine says what the baseline says, in fp32, of the same images."""
 
     top1: float
-    """Share of the pictures with the same largest logit."""
+    """Share of the images with the same largest logit."""
     error: float
     """Root mean square difference of the logits, as a share of their standard deviation over the classes."""
 
@@ -220,18 +220,18 @@ class Rounds:
     def _warmed(self, contestant: Contestant, others: Iterable[Row]) -> list[Row]:
         process = self.processes[contestant] = Process(contestant, self.subject, self.request, self.folder)
         process.ask("open", **process.opening)
-        paces: dict[int, float] = {}
+        speeds: dict[int, float] = {}
         rows: dict[int, Row] = {}
         for batch in self._batches(contestant, others):
             warm = process.ask("warm", batch=batch)
-            paces[batch] = batch / warm["seconds"]
+            speeds[batch] = batch / warm["seconds"]
             rows[batch] = Row(contestant, batch, warm["peak_memory_bytes"], warm["libraries_memory_bytes"])
-            slower = paces[batch] < 0.95 * max(paces.values())
+            slower = speeds[batch] < 0.95 * max(speeds.values())
             if self._searches(contestant) and (slower or 2 * warm["seconds"] > _LONGEST):
                 break
         if self._searches(contestant):
-            most = max(paces.values())
-            fastest = min(batch for batch, pace in paces.items() if pace >= _AS_FAST * most)
+            most = max(speeds.values())
+            fastest = min(batch for batch, speed in speeds.items() if speed >= _AS_FAST * most)
             rows = {batch: row for batch, row in rows.items() if batch == fastest or (batch == 1 and contestant.mode == "predict")}
         if contestant.mode == "predict":
             self.answers[contestant] = numpy.load(process.ask("answers", batch=max(rows))["path"])
@@ -242,7 +242,7 @@ class Rounds:
         return not self.request.batches and not contestant.compiled
 
     def _batches(self, contestant: Contestant, others: Iterable[Row]) -> list[int]:
-        """What it is tried at, from the smallest on: a batch norm of a map of one pixel cannot learn from one picture."""
+        """What it is tried at, from the smallest on: a batch norm of a map of one pixel cannot learn from one image."""
         least = 2 if contestant.mode == "train" else 1
         if self.request.batches:
             return sorted({max(least, batch) for batch in self.request.batches})

@@ -1,7 +1,7 @@
 """Speed and memory of a network in every engine present, in one interleaved run, beside what the machine allows.
 
 Every contestant (benchmark_contestants.py) has a process of its own, and one of them works at a time. First each warms up on growing
-batches, which also finds the batch at which it makes most pictures a second; then rounds are timed, in each of which every contestant
+batches, which also finds the batch at which it makes most images per second; then rounds are timed, in each of which every contestant
 gets its turn at each of its batches, in random order. So what slows the machine for a while slows all of them.
 """
 
@@ -24,11 +24,11 @@ from ..core.environment import describe_environment, installed_version
 from ..deployment.export.export import export_model
 from ..deployment.quantization.budget import quantize_unmeasured
 from .contestants import EXPORTED, QUANTIZED, Contestant, contestants
-from .files import Subject, benchmark_pictures, preprocessing_of, write_peer_onnx, write_subject
+from .files import Subject, benchmark_images, preprocessing_of, write_peer_onnx, write_subject
 from .roofline import DTYPES, MachineRates, measure_rates, work_of
 from .rounds import Agreement, Request, Rounds, Row
 
-PICTURES = 32
+IMAGES = 32
 """Whose logits are compared."""
 
 
@@ -55,9 +55,9 @@ def describe_run(request: Request, rates: MachineRates) -> dict[str, Any]:
         "threads": request.threads,
         "device": request.device,
         "machine": rates.as_json(),
-        "timing": f"one process an engine, one at work at a time; {request.rounds} rounds in random order, {request.seconds:g} s a row or "
+        "timing": f"one process per engine, one at work at a time; {request.rounds} rounds in random order, {request.seconds:g} s per row or "
         "more; building, loading, compiling and warm-up are left out, also one call before each turn; latencies are medians over all "
-        "calls, ratios medians over the rounds; pictures lie ready in the engine's memory layout (on a GPU: in its memory)",
+        "calls, ratios medians over the rounds; images are ready in the engine's memory layout (on a GPU: in its memory)",
         "limit": "the lesser of the machine's measured rate of matrix products over the network's multiply-adds (three times as many in "
         "training) and its measured rate of copying over the bytes that have to move",
     }
@@ -69,18 +69,18 @@ def benchmark(
     """Measures one network. What cannot take part is left out with a note.
 
     Args:
-        subject: the network; with `fresh`, its norms' statistics are set to the pictures' first.
+        subject: the network; with `fresh`, its norms' statistics are set to the images' first.
         listen: told what is being done.
 
     Returns:
         the run's description (`describe_run`) and the rows.
 
     Raises:
-        ValueError: pictures that are none, or too small for the network.
+        ValueError: images that are none, or too small for the network.
     """
     network, spec = subject.network, subject.network.spec
     work = work_of(spec, subject.size)
-    pictures = benchmark_pictures(preprocessing_of(network, subject.size), PICTURES, request.pictures)
+    images = benchmark_images(preprocessing_of(network, subject.size), IMAGES, request.images)
     taking_part, notes = contestants(
         request.modes,
         request.precisions,
@@ -101,10 +101,10 @@ def benchmark(
     measure()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resnets-benchmark-")))
-        listen("weights and pictures for every engine")
-        write_subject(subject, pictures, folder, fresh=fresh)
+        listen("weights and images for every engine")
+        write_subject(subject, images, folder, fresh=fresh)
         listen("exported files")
-        taking_part = _exported(subject, pictures, folder, taking_part, notes)
+        taking_part = _exported(subject, images, folder, taking_part, notes)
         rounds = Rounds(subject, request, folder, listen)
         stack.callback(rounds.close)
         rows = rounds.measured(taking_part, measure)
@@ -118,9 +118,7 @@ def benchmark(
     return describe_run(request, best), Result(tuple(described), tuple(notes))
 
 
-def _exported(
-    subject: Subject, pictures: Tensor, folder: Path, taking_part: list[Contestant], notes: list[str]
-) -> list[Contestant]:
+def _exported(subject: Subject, images: Tensor, folder: Path, taking_part: list[Contestant], notes: list[str]) -> list[Contestant]:
     """Writes the files of those contestants that run exported networks, and gives back all but those for which it did not work."""
     formats: dict[str, Literal["onnx", "openvino"]] = {"onnxruntime": "onnx", "openvino": "openvino"}
     peer = functools.cache(lambda: write_peer_onnx(subject, folder))
@@ -130,7 +128,7 @@ def _exported(
         writers |= {
             ("resnets", runtime, ""): functools.partial(export_model, subject.network, plain, format=format),
             ("resnets", runtime, integer.name): functools.partial(
-                quantize_unmeasured, subject.network, integer, pictures, format=format
+                quantize_unmeasured, subject.network, integer, images, format=format
             ),
             ("torchvision", runtime, ""): peer,
         }
@@ -179,7 +177,7 @@ def _baseline(row: Row, rows: list[Row]) -> Row | None:
 
 def _described(name: str, row: Row, baseline: Row | None, limit: float | None, agreement: Agreement | None) -> dict[str, Any]:
     """The row as it is printed."""
-    contestant, pace = row.contestant, row.batch / row.latency
+    contestant, speed = row.contestant, row.batch / row.latency
     ratio = None
     if baseline is not None:
         theirs, ours = baseline.medians, row.medians
@@ -190,7 +188,7 @@ def _described(name: str, row: Row, baseline: Row | None, limit: float | None, a
         "mode": contestant.mode,
         "precision": contestant.precision,
         "batch": row.batch,
-        "images_per_second": pace,
+        "images_per_second": speed,
         "latency_ms": 1000 * row.latency,
         "latency_p95_ms": 1000 * row.latency_at(0.95),
         "calls": sum(map(len, row.rounds)),
@@ -200,7 +198,7 @@ def _described(name: str, row: Row, baseline: Row | None, limit: float | None, a
         "ratio_to_baseline": ratio,
         "baseline": None if baseline is None else f"{baseline.contestant.engine} fp32, batch {baseline.batch}",
         "limit_images_per_second": limit,
-        "share_of_limit": None if limit is None else pace / limit,
+        "share_of_limit": None if limit is None else speed / limit,
         "top1_agreement": None if agreement is None else agreement.top1,
         "logit_error": None if agreement is None else agreement.error,
     }

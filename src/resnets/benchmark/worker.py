@@ -1,6 +1,6 @@
 """The process of one contestant of `resnets benchmark`: it opens its engine, then times what it is told, when it is told.
 
-It reads one JSON object a line on standard input and answers each with one on standard output; what libraries print goes to
+It reads one JSON object per line on standard input and answers each with one on standard output; what libraries print goes to
 standard error. It ends when its input does.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..core.environment import keep_large_buffers
 from ..core.text import to_json
-from .contestants import PICTURES, Contestant
+from .contestants import IMAGES, Contestant
 from .jobs import Job, open_job
 
 _WARM_CALLS = 3
@@ -37,11 +37,11 @@ class Worker:
         _load_libraries(self.contestant)
         self.libraries = 0 if self.device.startswith("cuda") else resident("VmRSS")
         self.job: Job = open_job(self.contestant, self.folder, threads=order["threads"], device=self.device, peers=order["peers"])
-        self.pictures = numpy.load(self.folder / PICTURES)
+        self.images = numpy.load(self.folder / IMAGES)
         self.batches: dict[int, Any] = {}
 
     def warm(self, batch: int) -> dict[str, Any]:
-        """Untimed calls, the last ones of which give a first idea of the pace; compiles, plans and fills caches. Then the peak memory."""
+        """Untimed calls, the last ones of which give a first estimate of the speed; compiles, plans and fills caches. Then the peak memory."""
         if self.device.startswith("cuda"):
             import torch
 
@@ -55,7 +55,7 @@ class Worker:
         return answer
 
     def time(self, batch: int, seconds: float) -> dict[str, Any]:
-        """Seconds of each call, behind one that is not counted: others have used the caches since."""
+        """Seconds of each call, after one that is not counted: others have used the caches since."""
         self._call(batch)
         taken: list[float] = []
         while not taken or sum(taken) < seconds:
@@ -64,18 +64,16 @@ class Worker:
         return {"seconds": taken}
 
     def answers(self, batch: int) -> dict[str, Any]:
-        """Writes the logits of all pictures to a file, computed in batches of a size that is warm."""
-        count = len(self.pictures)
+        """Writes the logits of all images to a file, computed in batches of a size that is warm."""
+        count = len(self.images)
         parts = [self.job.logits(self.job.placed(self._rows(start, batch))) for start in range(0, count, batch)]
         path = self.folder / f"logits-{os.getpid()}.npy"
         numpy.save(path, numpy.concatenate(parts)[:count])
         return {"path": str(path)}
 
     def _rows(self, start: int, count: int) -> NDArray[numpy.float32]:
-        """`count` pictures from `start` on, behind the last again the first."""
-        rows: NDArray[numpy.float32] = numpy.ascontiguousarray(
-            self.pictures[numpy.arange(start, start + count) % len(self.pictures)]
-        )
+        """`count` images from `start` on, after the last again the first."""
+        rows: NDArray[numpy.float32] = numpy.ascontiguousarray(self.images[numpy.arange(start, start + count) % len(self.images)])
         return rows
 
     def _call(self, batch: int) -> float:

@@ -1,6 +1,6 @@
-"""The largest batch whose training step fits in memory, and the one with which most pictures a second are trained.
+"""The largest batch whose training step fits in memory, and the one with which most images per second are trained.
 
-On a GPU batches are tried, twice as many pictures each time, until memory runs out, and the gap that is left is bisected. On a CPU running
+On a GPU batches are tried, twice as many images each time, until memory runs out, and the gap that is left is bisected. On a CPU running
 out of memory would end the process, or worse the machine's others: there the peak of small batches is measured, and the line through them
 continued to a share of the free memory.
 """
@@ -42,7 +42,7 @@ class BatchSearch:
 
     trials: tuple[Trial, ...]
     largest: int
-    """Pictures of the largest batch that fits, or by the line through the trials would."""
+    """Images of the largest batch that fits, or by the line through the trials would."""
     tried: bool
     """Whether it was tried, or is the end of a line."""
     bounded: bool
@@ -52,7 +52,7 @@ class BatchSearch:
 
     @property
     def fastest(self) -> Trial:
-        """The trial with the most pictures a second; the smaller of those within 2 % of it."""
+        """The trial with the most images per second; the smaller of those within 2 % of it."""
         most = max(trial.images_per_second for trial in self.trials)
         return next(trial for trial in sorted(self.trials, key=lambda t: t.batch_size) if trial.images_per_second >= 0.98 * most)
 
@@ -60,20 +60,20 @@ class BatchSearch:
 def find_batch_size(
     session: ClassificationSession, *, share: float = 0.8, most: int = 8192, listen: Callable[[Trial], None] = lambda trial: None
 ) -> BatchSearch:
-    """Tries batches of random pictures of the size that training sees, without accumulation, and puts the session back as it was.
+    """Tries batches of random images of the size that training sees, without accumulation, and puts the session back as it was.
 
     Args:
         share: of the memory that is free now, on a CPU.
-        most: pictures beyond which no batch is looked for.
+        most: images beyond which no batch is looked for.
         listen: told each trial.
 
     Raises:
         ValueError: not even a batch of two fits, or a share outside (0, 1].
     """
     if not 0 < share <= 1:
-        raise UserError(f"the share of the free memory lies above 0 and up to 1, not at {share:g}")
+        raise UserError(f"the share of the free memory must be above 0 and up to 1, not at {share:g}")
     if most < 2:
-        raise UserError(f"a batch norm needs two pictures or more, so a search up to {most} finds nothing")
+        raise UserError(f"a batch norm needs two images or more, so a search up to {most} finds nothing")
     with unchanged(session):
         accumulation, session.step.accumulation = session.step.accumulation, 1
         session.network.train()
@@ -109,7 +109,7 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> tuple[int, int 
         largest, failed = (size, None) if fits(size) else (largest, size)
         size *= 2
     if not largest:
-        raise UserError("not even a batch of 2 pictures fits in the GPU's memory; choose a smaller network or --image-size")
+        raise UserError("not even a batch of 2 images fits in the GPU's memory; choose a smaller network or --image-size")
     grain = max(1, largest // 8)
     end = failed if failed is not None else most + 1
     while end - largest > grain:
@@ -142,7 +142,7 @@ def _on_cpu(attempt: Callable[[int], Trial | None], share: float, most: int) -> 
 
 
 def memory_line(peaks: list[tuple[int, int]]) -> tuple[float, float] | None:
-    """Bytes at a batch of nothing and bytes a picture, of the line by least squares through (pictures, peak bytes).
+    """Bytes at a batch of nothing and bytes per image, of the line by least squares through (images, peak bytes).
 
     The peak of a process never falls: what it held before hides the first batches. Only the last ones count, each of which raised the
     peak visibly over the one before; None where those are fewer than three.
@@ -162,7 +162,7 @@ def memory_line(peaks: list[tuple[int, int]]) -> tuple[float, float] | None:
 
 
 def _try(session: ClassificationSession, shape: tuple[int, ...], size: int, listen: Callable[[Trial], None]) -> Trial | None:
-    """Steps on a batch of `size` random pictures; None where a GPU's memory ran out."""
+    """Steps on a batch of `size` random images; None where a GPU's memory ran out."""
     device, on_gpu = session.device, session.device.type == "cuda"
     images = labels = torch.empty(0)
     try:

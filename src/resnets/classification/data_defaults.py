@@ -1,4 +1,4 @@
-"""The recipe for a user's own pictures, where the user says nothing: chosen from the data and the machine, each choice with its reason.
+"""The recipe for a user's own images, where the user says nothing: chosen from the data and the machine, each choice with its reason.
 
 Pure arithmetic over what is known: the same data on the same kind of machine gives the same recipe. Importing this module loads no torch.
 """
@@ -17,7 +17,7 @@ from .recipe import OF_THE_WEIGHTS, Recipe, brings_network
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 RGB_STATISTICS: Statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's training pictures, in [0, 1] units: those of photographs in general, near enough for a
+"""Mean and standard deviation of ImageNet's training images, in [0, 1] units: those of photographs in general, near enough for a
 network that normalises its own maps, and the same on every machine."""
 GREY_STATISTICS: Statistics = (0.458,), (0.225,)
 """The same of grey: the mean of the three."""
@@ -26,7 +26,7 @@ WEIGHTS, FINE_TUNED = "imagenet1k-v1", "resnet18"
 HOLDOUT = 0.2
 
 _TINY, _SMALL = 40, 80
-"""Shorter sides in pixels up to which pictures are tiny (seen at 32) or small (at 64); CIFAR's 32 and Tiny ImageNet's 64 lie within."""
+"""Shorter sides in pixels up to which images are tiny (seen at 32) or small (at 64); CIFAR's 32 and Tiny ImageNet's 64 are included."""
 _GROUP = 128
 """Largest batch on a CPU, where larger ones are no faster; on a GPU twice as many."""
 
@@ -62,16 +62,16 @@ class Machine:
 
 
 def image_size(short_side: int) -> tuple[int, str]:
-    """Height and width that a network sees of pictures with that shorter side, where nobody chose, and why."""
+    """Height and width that a network sees of images with that shorter side, where nobody chose, and why."""
     if short_side <= _TINY:
-        return 32, f"the pictures are tiny (the shorter side is {short_side} pixels)"
+        return 32, f"the images are tiny (the shorter side is {short_side} pixels)"
     if short_side <= _SMALL:
-        return 64, f"the pictures are small (the shorter side is {short_side} pixels)"
+        return 64, f"the images are small (the shorter side is {short_side} pixels)"
     return 224, f"photographs (the shorter side is {short_side} pixels) are seen as ImageNet's are"
 
 
 def wants_weights(description: DataDescription) -> bool:
-    """Whether pretrained weights would be used: on photographs, for tiny pictures are too unlike what they were trained on."""
+    """Whether pretrained weights would be used: on photographs, for tiny images are too unlike what they were trained on."""
     return description.short_side > _SMALL
 
 
@@ -113,7 +113,7 @@ def recipe_for(
 
 def safe_name(name: str) -> str:
     """A name that can be one of a folder: runs/NAME-1."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "pictures"
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "images"
 
 
 def _size(description: DataDescription, machine: Machine, fine_tuned: bool) -> tuple[int, str]:
@@ -145,27 +145,27 @@ def _choose_network(
 
 def _network(description: DataDescription, machine: Machine, count: int, no_weights: str) -> tuple[str, str]:
     photographs = wants_weights(description)
-    unaided = f"fresh weights ({no_weights})" if photographs else "fresh weights, for tiny pictures are unlike those of ImageNet"
+    unaided = f"fresh weights ({no_weights})" if photographs else "fresh weights, for tiny images are unlike those of ImageNet"
     if machine.device != "cpu" and count >= 20_000:
         if photographs:
-            return "resnet50", f"{unaided}; {count:,} pictures on a GPU can teach a large network"
-        return "wrn-16-4", f"{unaided}; {count:,} pictures on a GPU can teach a wide network"
+            return "resnet50", f"{unaided}; {count:,} images on a GPU can teach a large network"
+        return "wrn-16-4", f"{unaided}; {count:,} images on a GPU can teach a wide network"
     if photographs:
         if machine.device != "cpu":
-            return "resnet18", f"{unaided}; {count:,} pictures on a GPU"
-        return "resnet18:width=32,stem_width=32", f"{unaided}; of half the usual width, which suits {count:,} pictures on a CPU"
+            return "resnet18", f"{unaided}; {count:,} images on a GPU"
+        return "resnet18:width=32,stem_width=32", f"{unaided}; of half the usual width, which suits {count:,} images on a CPU"
     stride = ",stem_stride=2" if description.short_side > _TINY else ""
-    return f"cifar-resnet8:width=32,stem_width=32{stride}", f"{unaided}; a small network suits {count:,} tiny pictures"
+    return f"cifar-resnet8:width=32,stem_width=32{stride}", f"{unaided}; a small network suits {count:,} tiny images"
 
 
 def _epochs(count: int, fine_tuned: bool, machine: Machine) -> tuple[int, str]:
-    """Few pictures have to be seen more often, but each less often than in proportion."""
+    """Few images have to be seen more often, but each less often than in proportion."""
     seen = (2_000 if fine_tuned else 5_000) * (max(count, 1) / 100) ** 0.55
     fewest, most = (3, 60) if fine_tuned else (10, 120)
     epochs = max(fewest, min(most, round(seen / max(count, 1))))
     if machine.device != "cpu":
         epochs = min(most, 2 * epochs)
-    return epochs, f"{count:,} pictures, each of them shown {epochs} times in other crops"
+    return epochs, f"{count:,} images, each of them shown {epochs} times in other crops"
 
 
 def _batch_size(count: int, network: str, size: int, machine: Machine) -> tuple[int, str]:
@@ -187,7 +187,7 @@ def _batch_size(count: int, network: str, size: int, machine: Machine) -> tuple[
 
 
 def _training_bytes(network: str, size: int) -> int:
-    """Of one picture: what training keeps for the gradients, and as much again while they are computed."""
+    """Of one image: what training keeps for the gradients, and as much again while they are computed."""
     from ..inspection.memory import activation_bytes
 
     return 2 * sum(activation_bytes(get_spec(network), size).values())

@@ -1,6 +1,6 @@
-"""Evaluation of a classifier: every picture once, everything derived from one confusion matrix and the logits.
+"""Evaluation of a classifier: every image once, everything derived from one confusion matrix and the logits.
 
-Legend: N pictures, K classes.
+Legend: N images, K classes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Observer = Callable[[Tensor, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found; `confusion[i, j]` counts pictures of class i that were taken for class j, int64 (K, K)."""
+    """What an evaluation found; `confusion[i, j]` counts images of class i that were predicted as class j, int64 (K, K)."""
 
     top1: float
-    """Share of pictures whose largest logit is their class's, in [0, 1]."""
+    """Share of images whose largest logit is their class's, in [0, 1]."""
     top5: float | None
     """Share whose class is among the five largest logits; None where there are no more than five classes."""
     loss: float
@@ -47,7 +47,7 @@ class EvaluationResult:
         return {"top1": self.top1, "top5": self.top5, "loss": self.loss, "num_images": self.num_images}
 
     def per_class(self, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-        """For each class its name, number of pictures, accuracy (recall) and precision; None where there is nothing to divide by."""
+        """For each class its name, number of images, accuracy (recall) and precision; None where there is nothing to divide by."""
         rows = []
         for i, name in enumerate(classes):
             right, total, taken = (int(v) for v in (self.confusion[i, i], self.confusion[i].sum(), self.confusion[:, i].sum()))
@@ -99,11 +99,11 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluates `network` on batches of (images (B, C, H, W) float32, labels (B,) int64); it is left in the mode it was in.
 
-    With `flips` the logits of a picture and its mirror image are averaged. `observe` is shown each batch.
-    Several processes bring a part of the pictures each and all get the result for all of them.
+    With `flips` the logits of an image and its mirror image are averaged. `observe` is shown each batch.
+    Several processes bring a part of the images each and all get the result for all of them.
 
     Raises:
-        ValueError: no pictures, or a label outside the network's classes.
+        ValueError: no images, or a label outside the network's classes.
     """
     was_training = network.training
     network.eval()
@@ -133,7 +133,7 @@ def evaluate(
         count, top5 = (int(value) for value in world.sum(torch.tensor([count, top5])))
         loss = float(world.sum(torch.tensor([loss], dtype=torch.float64)))
     if not count:
-        raise UserError("there are no pictures to evaluate on")
+        raise UserError("there are no images to evaluate on")
     size = round(len(confusion) ** 0.5)
     confusion = confusion.view(size, size).cpu()
     right = int(confusion.diagonal().sum())

@@ -1,4 +1,4 @@
-"""The pictures that a trained model is measured on: a named data set or a user's own, with labels by the names of the model's classes.
+"""The images that a trained model is measured on: a named data set or a user's own, with labels by the names of the model's classes.
 
 Legend: K classes of the model.
 """
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS, load
-from ..data.datasets.folders import OwnPictures, listed
+from ..data.datasets.folders import OwnImages, listed
 from ..data.datasets.holdout import chosen, hold_out, read_exclusions, read_split_file, without
 from ..data.datasets.imagenet import find_imagenet
 from ..data.datasets.locate import locate
 from ..data.datasets.user_data import absolute, find_own, is_path, is_shards
 from ..data.decoding.preprocessing import Preprocessing
-from ..data.image_source import PictureFiles
-from ..data.loaders.image_loader import open_picture_loader
+from ..data.image_source import ImageFiles
+from ..data.loaders.image_loader import open_image_loader
 from ..data.loaders.protocol import Loader
 from ..data.loaders.resident import ResidentLoader
 from ..data.sampling.order import EpochOrder, Share
@@ -41,13 +41,13 @@ class EvaluationData:
     data: str
     """A named data set, a folder or a CSV."""
     folder: Path | None
-    """Where a named data set's files lie."""
+    """Where a named data set's files are."""
     split: Split
     batch_size: int
     exclude: Path | None = None
-    """List of pictures to leave out."""
+    """List of images to leave out."""
     limit: int | None = None
-    """That many pictures only, drawn at random by a fixed seed, in order; None for all. Of shards there are all: take the first."""
+    """That many images only, drawn at random by a fixed seed, in order; None for all. Of shards there are all: take the first."""
 
 
 def open_evaluation(
@@ -59,19 +59,19 @@ def open_evaluation(
     run: Path | None,
     report: Callable[[str], None],
 ) -> tuple[Loader, str]:
-    """The pictures in order, labelled by the model's classes, and what they are, in words.
+    """The images in order, labelled by the model's classes, and what they are, in words.
 
     Args:
         asked: see there.
         classes: of the model, in the logits' order; the data's may come in another order, or be some of them.
         preprocessing: of the model.
         device: where batches are needed.
-        trained_with: the fields of the recipe behind the model, where they are known.
-        run: the model's run directory, if it lies in one.
+        trained_with: the fields of the recipe of the model, where they are known.
+        run: the model's run directory, if it is in one.
         report: told a line about each thing that a user should know.
 
     Raises:
-        ValueError: there are no such pictures, or the model does not know a class of theirs.
+        ValueError: there are no such images, or the model does not know a class of theirs.
         OSError: they cannot be read.
     """
 
@@ -81,11 +81,11 @@ def open_evaluation(
     if asked.data in DATASETS:
         arrays = load(asked.data, asked.split, asked.folder, report=report)
         labels = torch.tensor(places(arrays.classes, classes, asked.data))[arrays.labels]
-        images = arrays.images
+        pixels = arrays.images
         if asked.limit is not None:
             some = torch.from_numpy(_drawn(len(labels), asked.limit))
-            images, labels = images[some], labels[some]
-        resident = ResidentLoader(images.to(device), labels.to(device), preprocessing, order(len(labels)))
+            pixels, labels = pixels[some], labels[some]
+        resident = ResidentLoader(pixels.to(device), labels.to(device), preprocessing, order(len(labels)))
         return resident, f"{asked.data} {asked.split}"
     if asked.data != IMAGENET and not is_path(asked.data):
         known_name(asked.data, [*DATASETS, IMAGENET])
@@ -94,17 +94,17 @@ def open_evaluation(
     own = find_imagenet(locate(IMAGENET, asked.folder)) if asked.data == IMAGENET else find_own(asked.data)
     for message in own.messages():
         report(message)
-    pictures = _chosen(own, asked, trained_with, run)
+    images = _chosen(own, asked, trained_with, run)
     if asked.exclude is not None:
-        before = len(pictures)
-        pictures = without(pictures, read_exclusions(asked.exclude), whole=False)
-        report(f"{before - len(pictures):,} pictures are left out by {asked.exclude}")
+        before = len(images)
+        images = without(images, read_exclusions(asked.exclude), whole=False)
+        report(f"{before - len(images):,} images are left out by {asked.exclude}")
     if asked.limit is not None:
-        pictures = chosen(pictures, _drawn(len(pictures), asked.limit), pictures.split)
-    label_of = places(pictures.classes, classes, str(own.root))
-    pictures = replace(pictures, labels=np.array(label_of, np.int64)[pictures.labels], classes=classes)
-    loader = open_picture_loader(pictures, preprocessing, order, device=device, max_unreadable=1.0, report=report)
-    return loader, f"{own.name} {pictures.split}"
+        images = chosen(images, _drawn(len(images), asked.limit), images.split)
+    label_of = places(images.classes, classes, str(own.root))
+    images = replace(images, labels=np.array(label_of, np.int64)[images.labels], classes=classes)
+    loader = open_image_loader(images, preprocessing, order, device=device, max_unreadable=1.0, report=report)
+    return loader, f"{own.name} {images.split}"
 
 
 def _stream(
@@ -131,7 +131,7 @@ def _stream(
 
 
 def _drawn(count: int, limit: int) -> NDArray[np.int64]:
-    """Places of `limit` of `count` pictures, or of all, in order."""
+    """Places of `limit` of `count` images, or of all, in order."""
     return np.sort(np.random.default_rng(0).permutation(count)[:limit])
 
 
@@ -148,22 +148,22 @@ def places(of_data: tuple[str, ...], of_model: tuple[str, ...], data: str) -> li
     return [of_model.index(name) for name in of_data]
 
 
-def _chosen(own: OwnPictures, asked: EvaluationData, trained_with: Mapping[str, Any], run: Path | None) -> PictureFiles:
-    """The pictures of the split. Where the model's run held some of them out, "test" is these and "train" the others."""
+def _chosen(own: OwnImages, asked: EvaluationData, trained_with: Mapping[str, Any], run: Path | None) -> ImageFiles:
+    """The images of the split. Where the model's run held some of them out, "test" is these and "train" the others."""
     splits = own.splits
     same = trained_with.get("data") in (asked.data, absolute(asked.data))
     if same and (run is not None and (run / SPLIT).is_file()):
         training, held, _ = read_split_file(run / SPLIT, own.training)
         return training if asked.split == "train" else held
     if same and trained_with.get("holdout"):
-        pictures = own.training
+        images = own.training
         if trained_with.get("exclude"):
-            pictures = without(pictures, read_exclusions(Path(trained_with["exclude"])))
-        training, held = hold_out(pictures, trained_with["holdout"], trained_with.get("seed", 0))
+            images = without(images, read_exclusions(Path(trained_with["exclude"])))
+        training, held = hold_out(images, trained_with["holdout"], trained_with.get("seed", 0))
         return training if asked.split == "train" else held
     if asked.split == "train":
         return own.training
     for split in ("test", "val", "all"):
         if split in splits:
             return splits[split]
-    raise UserError(f"{own.root} has training pictures alone; measure on those with --split train")
+    raise UserError(f"{own.root} has training images alone; measure on those with --split train")

@@ -1,6 +1,6 @@
 """A recipe's data on its way to the network: what it is, and the loaders that bring it.
 
-The one place that knows where a recipe's pictures can come from; everything behind it sees `Loader`s.
+The one place that knows where a recipe's images can come from; everything after it sees `Loader`s.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..core.errors import UserError
 from ..data.datasets.catalogue import DATASETS, load, split_holdout
 from ..data.datasets.user_data import is_path, is_shards
 from ..data.decoding.preprocessing import Preprocessing, encoded
-from ..data.doctor.probe import Survey, mirrored_keeps_class, survey
-from ..data.image_source import PictureFiles
-from ..data.loaders.image_loader import PictureLoader, open_picture_loader
+from ..data.doctor.probe import Probe, mirrored_keeps_class, probe
+from ..data.image_source import ImageFiles
+from ..data.loaders.image_loader import ImageLoader, open_image_loader
 from ..data.loaders.protocol import Loader
 from ..data.loaders.resident import ResidentLoader
 from ..data.sampling.order import EpochOrder, Share
@@ -41,28 +41,28 @@ class Feed:
     evaluation: Loader
     classes: tuple[str, ...]
     preprocessing: Preprocessing
-    """Of evaluation, which the model keeps; training may see pictures of another size."""
+    """Of evaluation, which the model keeps; training may see images of another size."""
     evaluated_on: str
-    """Which pictures evaluation sees, in words."""
+    """Which images evaluation sees, in words."""
     sources: Mapping[str, Any]
-    """What lies behind `training` and `evaluation`, by "train" and "val", as `data.loaders.inventories` takes it."""
+    """What `training` and `evaluation` read, by "train" and "val", as `data.loaders.inventories` takes it."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """By name: what the run's directory keeps about the pictures, so that a resumed run sees the same ones."""
-    known_left_out: Mapping[str, int] = field(default_factory=dict)
-    """What `left_out` counts, as far as it was known before the loaders looked at the pictures."""
+    """By name: what the run's directory keeps about the images, so that a resumed run sees the same ones."""
+    known_unused: Mapping[str, int] = field(default_factory=dict)
+    """What `unused` counts, as far as it was known before the loaders looked at the images."""
     known_unreadable: Mapping[str, str] = field(default_factory=dict)
     """Name and reason of those that were found unreadable before that."""
 
-    def left_out(self) -> dict[str, int]:
-        """How many pictures were left out so far: "excluded" by the user's list, "unreadable"; and "ignored", files that are none.
+    def unused(self) -> dict[str, int]:
+        """How many images were left out so far: "excluded" by the user's list, "unreadable"; and "ignored", files that are none.
         Empty for a named data set."""
-        counts = dict(self.known_left_out)
+        counts = dict(self.known_unused)
         if counts:
             counts["unreadable"] += sum(len(getattr(loader, "excluded", ())) for loader in (self.training, self.evaluation))
         return counts
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """Name and reason of each picture that could not be read so far."""
+        """Name and reason of each image that could not be read so far."""
         found = [pair for loader in (self.training, self.evaluation) for pair in getattr(loader, "excluded", ())]
         return [*self.known_unreadable.items(), *found]
 
@@ -99,10 +99,10 @@ def _open_named(
     images = load(recipe.data, "train", recipe.data_folder, report=report)
     if recipe.holdout:
         images, held_out = split_holdout(images, recipe.holdout, seed=0)
-        evaluated_on = f"{len(held_out.images):,} pictures held out of the training set"
+        evaluated_on = f"{len(held_out.images):,} images held out of the training set"
     else:
         held_out = load(recipe.data, "test", recipe.data_folder, report=report)
-        evaluated_on = f"the test set ({len(held_out.images):,} pictures)"
+        evaluated_on = f"the test set ({len(held_out.images):,} images)"
     info = DATASETS[recipe.data]
     known = normalization(info.channels) or info
     seen, preprocessing = preprocessings(
@@ -131,29 +131,29 @@ def _open_own(
     recipe: Recipe, device: torch.device, share: Share, report: Callable[[str], None], normalization: Normalization
 ) -> Feed:
     parts = find_parts(recipe, report)
-    seen, preprocessing = _own_preprocessings(recipe, survey(parts.training), normalization)
+    seen, preprocessing = _own_preprocessings(recipe, probe(parts.training), normalization)
     flip_keeps_class, _ = mirrored_keeps_class(parts.training.classes)
     crop = recipe.augmentation.crop
-    training = _picture_loader(
+    training = _image_loader(
         recipe, parts, parts.training, seen, device, share, report,
         augment=augmentations(recipe, flip_keeps_class, seen, cropped=crop.kind != "off"), crop=crop,
     )  # fmt: skip
     training.order = training_order(recipe, training.labels, device, share)
-    evaluation = _picture_loader(recipe, parts, parts.evaluation, preprocessing, device, share, report)
+    evaluation = _image_loader(recipe, parts, parts.evaluation, preprocessing, device, share, report)
     found = dict([*training.excluded, *evaluation.excluded])
     check_still_readable(parts, found)
     files = {} if parts.split_file is None else {SPLIT: parts.split_file}
     if unreadable := {**parts.unreadable, **found}:
         files[UNREADABLE] = exclusion_file(unreadable)
-    left_out = {"excluded": parts.excluded, "unreadable": len(parts.unreadable), "ignored": parts.ignored}
+    unused = {"excluded": parts.excluded, "unreadable": len(parts.unreadable), "ignored": parts.ignored}
     return Feed(
         training, evaluation, parts.training.classes, preprocessing, parts.evaluated_on,
-        {"train": parts.training, "val": parts.evaluation}, files, left_out, parts.unreadable,
+        {"train": parts.training, "val": parts.evaluation}, files, unused, parts.unreadable,
     )  # fmt: skip
 
 
-def _own_preprocessings(recipe: Recipe, look: Survey, normalization: Normalization) -> tuple[Preprocessing, Preprocessing]:
-    # Pretrained weights have seen colours, which grey pictures are a case of.
+def _own_preprocessings(recipe: Recipe, look: Probe, normalization: Normalization) -> tuple[Preprocessing, Preprocessing]:
+    # Pretrained weights have seen colours, which grey images are a case of.
     channels = 1 if look.grey and recipe.weights is None else 3
     mean, std = GREY_STATISTICS if channels == 1 else RGB_STATISTICS
     if (known := normalization(channels)) is not None:
@@ -189,23 +189,23 @@ def _open_shards(
     evaluation = ShardLoader(
         parts.evaluation, parts.classes, preprocessing, batch_size=recipe.evaluation.batch_size, drop_last=False, **common
     )
-    left_out = {"excluded": 0, "unreadable": 0, "ignored": 0}
+    unused = {"excluded": 0, "unreadable": 0, "ignored": 0}
     sources = {"train": parts.training, "val": parts.evaluation}
-    return Feed(training, evaluation, parts.classes, preprocessing, parts.evaluated_on, sources, {}, left_out)
+    return Feed(training, evaluation, parts.classes, preprocessing, parts.evaluated_on, sources, {}, unused)
 
 
-def _picture_loader(
+def _image_loader(
     recipe: Recipe,
     parts: Parts,
-    pictures: PictureFiles,
+    images: ImageFiles,
     preprocessing: Preprocessing,
     device: torch.device,
     share: Share,
     report: Callable[[str], None],
     **training: Any,
-) -> PictureLoader:
-    return open_picture_loader(
-        pictures,
+) -> ImageLoader:
+    return open_image_loader(
+        images,
         preprocessing,
         lambda count: evaluation_order(recipe, count, share),
         loading=recipe.loading,
@@ -213,14 +213,14 @@ def _picture_loader(
         cache_folder=recipe.cache_folder,
         device=device,
         channels_last=recipe.channels_last,
-        max_unreadable=largest_share(recipe, parts, pictures),
+        max_unreadable=largest_share(recipe, parts, images),
         report=report,
         **training,
     )
 
 
 def training_order(recipe: Recipe, labels: torch.Tensor, device: torch.device, share: Share) -> EpochOrder:
-    """The order of the recipe's training batches over the pictures with these labels, (N,) int64."""
+    """The order of the recipe's training batches over the images with these labels, (N,) int64."""
     count = len(labels)
     pruning = LossPruning(count, recipe.pruning, device) if recipe.pruning else None
     order = EpochOrder(
@@ -239,5 +239,5 @@ def training_order(recipe: Recipe, labels: torch.Tensor, device: torch.device, s
 
 
 def evaluation_order(recipe: Recipe, count: int, share: Share) -> EpochOrder:
-    """The order of the recipe's evaluation, which is that of the pictures themselves."""
+    """The order of the recipe's evaluation, which is that of the images themselves."""
     return EpochOrder(count, recipe.evaluation.batch_size, seed=recipe.seed, drop_last=False, share=share)

@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..data.decoding.preprocessing import Preprocessing
 from ..inspection.grad_cam import grad_cam
 from ..networks import Network
-from ..reports.findings import Explanation, Findings, JudgedPicture
+from ..reports.findings import Explanation, Findings, JudgedImage
 from ..training.distributed import ALONE, World
 from .evaluate import evaluate
 
@@ -30,9 +30,9 @@ class FindingsCollector:
 
     Args:
         preprocessing: that made the batches.
-        names: of the pictures' files in the order of evaluation, or None.
+        names: of the images' files in the order of evaluation, or None.
         num_mistakes: most confident mistakes to keep.
-        num_right: right pictures to explain, each the first of its class, of classes spread over all.
+        num_right: right images to explain, each the first of its class, of classes spread over all.
         num_wrong: most confident mistakes to explain.
     """
 
@@ -49,9 +49,9 @@ class FindingsCollector:
         self.num_mistakes, self.num_right, self.num_wrong = num_mistakes, num_right, num_wrong
         self._confidences: list[Tensor] = []
         self._correct: list[Tensor] = []
-        self._mistakes: list[tuple[JudgedPicture, Tensor]] = []
+        self._mistakes: list[tuple[JudgedImage, Tensor]] = []
         """From the most confident on, each with the network's input (C, H, W) on the CPU, as are the right ones."""
-        self._right: dict[int, tuple[JudgedPicture, Tensor]] = {}
+        self._right: dict[int, tuple[JudgedImage, Tensor]] = {}
         self._seen = 0
 
     def add(self, images: Tensor, labels: Tensor, logits: Tensor) -> None:
@@ -61,10 +61,10 @@ class FindingsCollector:
         own = probabilities.gather(1, labels[:, None]).squeeze(1)
         correct = taken == labels
 
-        def keep(i: int) -> tuple[JudgedPicture, Tensor]:
+        def keep(i: int) -> tuple[JudgedImage, Tensor]:
             index = self._seen + i
             name = None if self.names is None else self.names[index]
-            picture = JudgedPicture(
+            image = JudgedImage(
                 pixels(images[i], self.preprocessing),
                 index,
                 name,
@@ -73,7 +73,7 @@ class FindingsCollector:
                 float(confidences[i]),
                 float(own[i]),
             )
-            return picture, images[i].float().cpu().clone()
+            return image, images[i].float().cpu().clone()
 
         room = max(self.num_mistakes, self.num_wrong)
         wrong = (~correct).nonzero().squeeze(1)
@@ -96,7 +96,7 @@ class FindingsCollector:
     def findings(self, network: Network, stage: str | None = None, world: World = ALONE) -> Findings:
         """What was found, with Grad-CAM by `network`, whose logits were seen.
 
-        Several processes must all ask: confidences are those of all their pictures, while the pictures shown are this one's own.
+        Several processes must all ask: confidences are those of all their images, while the images shown are this one's own.
 
         `stage` is the one whose map is explained; None takes the last whose map is not too coarse to say where something is.
 
@@ -104,7 +104,7 @@ class FindingsCollector:
             ValueError: no batch was seen, there is no such stage, or the network's head gives no classes.
         """
         if not self._seen:
-            raise UserError("there are no pictures whose findings could be told")
+            raise UserError("there are no images whose findings could be told")
         chosen = [self._right[label] for label in sorted(self._right)] + self._mistakes[: self.num_wrong]
         explanations: list[Explanation] = []
         name, size = "", (0, 0)
@@ -112,17 +112,17 @@ class FindingsCollector:
             device = next(network.parameters()).device
             images = torch.stack([image for _, image in chosen]).to(device)
             name, size = explained_stage(network, images[:1], stage)
-            taken = grad_cam(network, images, torch.tensor([picture.taken_for for picture, _ in chosen]), name).cpu()
-            wrong = [i for i, (picture, _) in enumerate(chosen) if not picture.right]
+            taken = grad_cam(network, images, torch.tensor([judged.predicted_as for judged, _ in chosen]), name).cpu()
+            wrong = [i for i, (judged, _) in enumerate(chosen) if not judged.right]
             own: dict[int, Tensor] = {}
             if wrong:
                 labels = torch.tensor([chosen[i][0].label for i in wrong])
                 own = dict(zip(wrong, grad_cam(network, images[wrong], labels, name).cpu(), strict=True))
-            explanations = [Explanation(picture, taken[i], own.get(i)) for i, (picture, _) in enumerate(chosen)]
+            explanations = [Explanation(judged, taken[i], own.get(i)) for i, (judged, _) in enumerate(chosen)]
         return Findings(
             world.gathered(torch.cat(self._confidences).float()),
             world.gathered(torch.cat(self._correct).byte()).bool(),
-            tuple(picture for picture, _ in self._mistakes[: self.num_mistakes]),
+            tuple(judged for judged, _ in self._mistakes[: self.num_mistakes]),
             tuple(explanations),
             name,
             size,
@@ -144,7 +144,7 @@ def collect_findings(
     Where an evaluation is made anyway, `evaluate(..., observe=collector.add)` saves this second pass.
 
     Raises:
-        ValueError: no pictures, a label outside the network's classes, or no such stage.
+        ValueError: no images, a label outside the network's classes, or no such stage.
     """
     collector = FindingsCollector(preprocessing, names=names)
     evaluate(network, batches, precision=precision, flips=flips, observe=collector.add)
@@ -152,16 +152,16 @@ def collect_findings(
 
 
 def pixels(image: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """The picture that a network's input (C, H, W) was made of, at the network's size: uint8, on the CPU."""
+    """The image that a network's input (C, H, W) was made of, at the network's size: uint8, on the CPU."""
     shift, scale = preprocessing.shift_and_scale()
     return (image.float().cpu() * scale + shift).round().clamp(0, 255).to(torch.uint8)
 
 
 def explained_stage(network: Network, image: Tensor, stage: str | None = None) -> tuple[str, tuple[int, int]]:
-    """The stage to explain and its map's rows and columns, for one picture (1, C, H, W).
+    """The stage to explain and its map's rows and columns, for one image (1, C, H, W).
 
     Without a wish it is the last stage, as in the paper, unless its map is smaller than `SMALLEST_MAP` on a side, as of small
-    pictures: then the last whose map is not, or the stem's where all are.
+    images: then the last whose map is not, or the stem's where all are.
 
     Raises:
         ValueError: there is no such stage.
@@ -178,5 +178,5 @@ def explained_stage(network: Network, image: Tensor, stage: str | None = None) -
 
 
 def _spread(label: int) -> float:
-    """An order in which the first few classes lie far apart: multiples of the golden ratio, modulo 1."""
+    """An order in which the first few classes are far apart: multiples of the golden ratio, modulo 1."""
     return label * 0.6180339887498949 % 1

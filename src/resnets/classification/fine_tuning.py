@@ -19,11 +19,11 @@ from .recipe import Recipe
 class Learners:
     """Decides which parameters learn, and which parts work as in evaluation meanwhile.
 
-    What never learns is fixed when this is made, so that an optimizer can leave it out; `at` does the rest. It is made behind everything
+    What never learns is fixed when this is made, so that an optimizer can leave it out; `at` does the rest. It is made after everything
     that puts other modules into the network, such as synchronised norms.
 
     Raises:
-        ValueError: the recipe freezes a part that the network does not have, or speaks of batch norms where there are none.
+        ValueError: the recipe freezes a part that the network does not have, or names batch norms where there are none.
     """
 
     def __init__(self, network: Network, recipe: Recipe) -> None:
@@ -58,11 +58,11 @@ class Learners:
         self._set(self.network.parts.keys() - {"head"} if head_alone else self.frozen)
         return True
 
-    def _set(self, still: Iterable[str]) -> None:
-        self.network.still = frozenset(still)
+    def _set(self, eval_only: Iterable[str]) -> None:
+        self.network.eval_only = frozenset(eval_only)
         for name, modules in self.network.parts.items():
             for parameter in _parameters(modules):
-                parameter.requires_grad_(name not in self.network.still and parameter not in self._fixed)
+                parameter.requires_grad_(name not in self.network.eval_only and parameter not in self._fixed)
         self.network.train(self.network.training)
 
 

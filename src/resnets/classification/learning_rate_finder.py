@@ -29,7 +29,7 @@ _WINDOW = 5
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw: one entry a step, from the lowest rate on."""
+    """What a range test saw: one entry per step, from the lowest rate on."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]

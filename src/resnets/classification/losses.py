@@ -1,6 +1,6 @@
-"""What a classifier minimises: a loss of each picture, from logits and classes or shares.
+"""What a classifier minimises: a loss of each image, from logits and classes or shares.
 
-Legend: B pictures, K classes. Logits are (B, K) float32; targets are (B,) int64 classes or (B, K) float32 shares; losses are (B,).
+Legend: B images, K classes. Logits are (B, K) float32; targets are (B,) int64 classes or (B, K) float32 shares; losses are (B,).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch.nn import functional
 from ..training.engine.objective import Inputs, Outcome, Precision
 from ..training.settings import Loss
 
-PictureLoss = Callable[[Tensor, Tensor], Tensor]
-"""Logits and targets to one loss a picture."""
+ImageLoss = Callable[[Tensor, Tensor], Tensor]
+"""Logits and targets to one loss per image."""
 
 
-def build_loss(settings: Loss, label_smoothing: float = 0.0) -> PictureLoss:
+def build_loss(settings: Loss, label_smoothing: float = 0.0) -> ImageLoss:
     """The loss that a recipe names, with its share of the target spread over all classes."""
 
     def cross_entropy_of(logits: Tensor, targets: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0)
 def binary_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0, threshold: float | None = None) -> Tensor:
     """The mean over the classes of each one's own yes-or-no loss in nats, by the logits' sigmoids (Wightman 2021, 2110.00476 §3).
 
-    With a threshold, a class whose (smoothed) share lies above it is fully present, all others are absent: a picture blended of two
+    With a threshold, a class whose (smoothed) share is above it is fully present, all others are absent: an image blended of two
     then shows both. The mean over the classes, not their sum, is what the paper's code minimises.
     """
     num_classes = logits.shape[1]
@@ -52,12 +52,12 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float
 
 
 class Classifying:
-    """The objective of classifiers: one loss a picture of the logits (b, K), and how many largest logits are the targets' classes.
+    """The objective of classifiers: one loss per image of the logits (b, K), and how many largest logits are the targets' classes.
 
     Targets are (b,) int64 classes, or (b, K) float32 shares.
     """
 
-    def __init__(self, loss: PictureLoss = cross_entropy) -> None:
+    def __init__(self, loss: ImageLoss = cross_entropy) -> None:
         self.loss = loss
 
     def __call__(self, network: nn.Module, part: Inputs, precision: Precision) -> Outcome:

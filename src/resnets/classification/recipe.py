@@ -30,17 +30,17 @@ class Recipe(RunRecipe):
     command: ClassVar[str] = "train"
 
     data: str = "fashion-mnist"
-    """A name that `resnets data list` shows; or your own pictures: a folder (train/CLASS and val/CLASS, or CLASS alone), a CSV of
+    """A name that `resnets data list` shows; or your own images: a folder (train/CLASS and val/CLASS, or CLASS alone), a CSV of
     path,label[,split], .tar or .parquet shards, or hf:OWNER/NAME."""
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training set that is kept out, with the same share of every class, and evaluated on instead of the test set."""
     exclude: Path | None = None
-    """List of your own pictures to leave out: a name a line, or the table that `resnets data check` writes."""
+    """List of your own images to leave out: a name a line, or the table that `resnets data check` writes."""
     loading: Literal["auto", "memory", "disk", "stream"] = "auto"
-    """How your own pictures are decoded: once, kept as pixels in memory or on disk, or each time they come; auto: the first of these
+    """How your own images are decoded: once, kept as pixels in memory or on disk, or each time they come; auto: the first of these
     for which there is room."""
     cache_folder: Path | None = None
-    """Where decoded pixels lie on disk; unset: below the folder of data sets."""
+    """Where decoded pixels are on disk; unset: below the folder of data sets."""
     network: str = "resnet18"
     """Network, by name; fields of its spec may follow: cifar-resnet20:width=32,shortcut=B. weights: the one that --weights are of."""
     weights: str | None = None
@@ -48,7 +48,7 @@ class Recipe(RunRecipe):
     timm/NAME; unset: fresh ones. Where --network is not stated beside them, they bring theirs."""
     bn: Literal["train", "stats-frozen", "frozen", "recalibrate", "group"] = "train"
     """Batch norms: train; stats-frozen (running statistics of the weights used and kept, scale and shift learn); frozen (these too stay);
-    recalibrate (train, and estimate the statistics anew at the end, on training pictures); group (group norms in their place)."""
+    recalibrate (train, and estimate the statistics anew at the end, on training images); group (group norms in their place)."""
     fine_tuning: FineTuning = FineTuning()
     """Which parts learn, when, and how fast."""
     image_size: Positive | None = None
@@ -58,13 +58,13 @@ class Recipe(RunRecipe):
     pixel_mean: bool = False
     """Shift every pixel by its own mean over the training set instead, and scale nothing (He 2015 §4.2)."""
     sampling: Literal["uniform", "balanced"] = "uniform"
-    """Order of the training pictures: each once an epoch, or drawn with replacement so that every class comes up equally often."""
+    """Order of the training images: each once per epoch, or drawn with replacement so that every class comes up equally often."""
     class_weights: Literal["none", "balanced"] = "none"
-    """How much a picture's loss counts: all alike, or in inverse proportion to its class's pictures, with a mean of 1 over the data."""
+    """How much an image's loss counts: all alike, or in inverse proportion to its class's images, with a mean of 1 over the data."""
     augmentation: Augmentation = Augmentation()
-    """Random changes of the training pictures."""
+    """Random changes of the training images."""
     pruning: Annotated[float, Field(ge=0, le=0.75)] = 0.0
-    """Share of the pictures that each epoch but the first leaves out, drawn from those with small losses, whose other members then
+    """Share of the images that each epoch but the first leaves out, drawn from those with small losses, whose other members then
     count more (InfoBatch, 2303.04947); 0 for none."""
     loss: Loss = Loss()
     """What training minimises."""
@@ -79,7 +79,7 @@ class Recipe(RunRecipe):
     cuda_graphs: bool = False
     """Replay the network's kernels as CUDA graphs (NVIDIA GPUs only)."""
     fused_norms: bool = False
-    """Compute batch norms together with the ReLU or the sum behind them, by Triton kernels (NVIDIA GPUs only)."""
+    """Compute batch norms together with the ReLU or the sum after them, by Triton kernels (NVIDIA GPUs only)."""
 
     @field_validator("network")
     @classmethod
@@ -91,17 +91,17 @@ class Recipe(RunRecipe):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.pruning and (self.augmentation.mixup or self.augmentation.cutmix):
-            raise UserError("pruning goes by each picture's own loss, which mixup and cutmix blend; use one or the other")
+            raise UserError("pruning goes by each image's own loss, which mixup and cutmix blend; use one or the other")
         if self.network == OF_THE_WEIGHTS and self.weights is None:
             raise UserError("network='weights' is the network that --weights are of, but there are none; name a network or weights")
         if self.pruning and self.sampling == "balanced":
-            raise UserError("pruning needs each picture once an epoch, which balanced sampling does not give; use one or the other")
+            raise UserError("pruning needs each image once per epoch, which balanced sampling does not give; use one or the other")
         if self.sampling == "balanced" and self.class_weights == "balanced":
             raise UserError(
                 "sampling and class_weights both make rare classes count as much as frequent ones, together they count more; choose one"
             )
         if self.early_stopping.patience and not self.evaluation.every:
-            raise UserError("early_stopping counts evaluations, but evaluation.every is 0; set it to 1 for one an epoch")
+            raise UserError("early_stopping counts evaluations, but evaluation.every is 0; set it to 1 for one per epoch")
         if self.pixel_mean and not self.normalize:
             raise UserError("pixel_mean is a way to normalize, which is off; use one or the other")
         if self.pixel_mean and self.evaluation.image_size not in (None, self.image_size):
@@ -111,9 +111,9 @@ class Recipe(RunRecipe):
         if self.fused_norms and self.compile:
             raise UserError("compile makes kernels for the norms itself; use it or fused_norms")
         if self.fused_norms and self.distributed.synchronized_norm:
-            raise UserError("fused_norms takes the statistics of each process's own pictures; use one or the other")
+            raise UserError("fused_norms takes the statistics of each process's own images; use one or the other")
         if self.augmentation.repeats > 1 and (self.pruning or self.sampling != "uniform"):
-            raise UserError("augmentation.repeats sets the order of the pictures, as pruning and sampling do; use one of them")
+            raise UserError("augmentation.repeats sets the order of the images, as pruning and sampling do; use one of them")
         return self
 
     def updated(self, **overrides: Any) -> Self:

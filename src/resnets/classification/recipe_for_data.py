@@ -1,4 +1,4 @@
-"""From a folder to a recipe: looks at a user's pictures and at this machine, and lets `data_defaults` choose."""
+"""From a folder to a recipe: looks at a user's images and at this machine, and lets `data_defaults` choose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ..core.machine import free_memory, usable_cores
 from ..core.precision import native_bf16
 from ..data.datasets.user_data import absolute, find_own, is_shards
-from ..data.doctor.probe import survey
+from ..data.doctor.probe import probe
 from ..training.choices import Reason
 from .data_defaults import FINE_TUNED, WEIGHTS, DataDescription, Machine, recipe_for, wants_weights
 from .recipe import Recipe
@@ -39,7 +39,7 @@ def recipe_for_data(data: str, given: Mapping[str, Any] | None = None) -> tuple[
 
 
 def describe_data(data: str) -> DataDescription:
-    """What the choice depends on, of the pictures.
+    """What the choice depends on, of the images.
 
     Raises:
         ValueError: there are no such images, or they are laid out wrongly.
@@ -50,7 +50,7 @@ def describe_data(data: str) -> DataDescription:
 
         return describe_shards(data)
     own = find_own(data)
-    look = survey(own.training)
+    look = probe(own.training)
     return DataDescription(
         own.name, absolute(data), own.classes, len(own.training), not own.evaluation, look.short_side, look.grey
     )  # fmt: skip

@@ -49,7 +49,7 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
     network: Network
     learners: Learners
     class_weights: Tensor | None = None
-    """(K,) float32: how much the loss of each class's pictures counts; None where all count alike."""
+    """(K,) float32: how much the loss of each class's images counts; None where all count alike."""
 
     @property
     def network_name(self) -> str:
@@ -58,12 +58,12 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What makes a picture the network's input."""
+        """What makes an image the network's input."""
         return self.feed.preprocessing
 
     @property
     def training(self) -> Loader:
-        """The pictures to learn from."""
+        """The images to learn from."""
         return self.feed.training
 
     @property
@@ -86,14 +86,14 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
         return mix(images, targets, alpha, batch.draws)
 
     def weights(self, batch: Batch, targets: Tensor) -> Tensor | None:
-        """(b,) float32, how much the loss of each of the batch's pictures counts, given its targets; None where all count alike."""
+        """(b,) float32, how much the loss of each of the batch's images counts, given its targets; None where all count alike."""
         if self.class_weights is None:
             return batch.weights
         by_class = weights_of(targets, self.class_weights)
         return by_class if batch.weights is None else by_class * batch.weights
 
     def inputs(self, batch: Batch) -> Inputs:
-        """The batch, mixed and with its pictures' weights."""
+        """The batch, mixed and with its images' weights."""
         images, targets = self.mix(batch)
         return Inputs(images, targets, self.weights(batch, targets))
 
@@ -113,11 +113,11 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
     def before_last_evaluation(self) -> None:
         """Estimates the batch norms' statistics anew where the recipe asks for it."""
         if self.recipe.bn == "recalibrate":
-            pictures = (batch.images for batch in self.training.epoch(0))
-            recalibrate(self.evaluated, pictures, precision=self.recipe.evaluation.precision, sum_over_processes=self.world.sum)
+            images = (batch.images for batch in self.training.epoch(0))
+            recalibrate(self.evaluated, images, precision=self.recipe.evaluation.precision, sum_over_processes=self.world.sum)
 
     def watch(self) -> FindingsCollector:
-        """Collects what the network says about the pictures that this process evaluates, by name where they are files."""
+        """Collects what the network says about the images that this process evaluates, by name where they are files."""
         loader = self.feed.evaluation
         own = loader.order.share.of(len(loader))
         name_of = getattr(loader, "name_of", None)
@@ -130,7 +130,7 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
         """Writes report.html, where this process writes; all take part in the findings."""
         findings = watcher.findings(self.evaluated, world=self.world)
         if self.world.writes:
-            from ..reports.run_report import write_report  # matplotlib is imported for this alone, behind the training
+            from ..reports.run_report import write_report  # matplotlib is imported for this alone, after the training
 
             write_report(path, self.recipe, events, self.classes, environment, findings, excluded=self.feed.unreadable())
 
@@ -140,7 +140,7 @@ class ClassificationSession(Session[Recipe, Network, Batch, FindingsCollector]):
 
 
 def network_spec(recipe: Recipe, feed: Feed) -> NetworkSpec:
-    """The recipe's network, fitted to its data's channels, classes and picture size."""
+    """The recipe's network, fitted to its data's channels, classes and image size."""
     seen = feed.preprocessing
     spec = get_spec(recipe.network, in_channels=seen.channels, num_classes=len(feed.classes), input_size=seen.size)
     return spec.updated(norm="group") if recipe.bn == "group" else spec
@@ -169,11 +169,11 @@ def open_session(
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
     network.classes, network.preprocessing = feed.classes, feed.preprocessing
-    try_picture(network, feed.preprocessing, device)
+    try_image(network, feed.preprocessing, device)
     if recipe.distributed.synchronized_norm and world.size > 1:
         synchronize_norms(network, device)
     if recipe.fused_norms:
-        report(f"{fuse_norms(network)} batch norms computed together with what stands behind them")
+        report(f"{fuse_norms(network)} batch norms computed together with what follows them")
     learners = Learners(network, recipe)
     average = None
     if recipe.averaging.decay:
@@ -181,7 +181,7 @@ def open_session(
     step = TrainingStep(
         compiled(wrapped(network.train(), world, device, phases=recipe.fine_tuning.head_first > 0), recipe),
         build_optimizer(recipe.optimizer, network, rate_factors(network, recipe.fine_tuning.rate_decay), learners.first),
-        precision=trusted_precision(recipe.precision, network, empty_picture(feed.preprocessing, device), report),
+        precision=trusted_precision(recipe.precision, network, empty_image(feed.preprocessing, device), report),
         accumulation=recipe.accumulation,
         objective=Classifying(build_loss(recipe.loss, recipe.label_smoothing)),
         clip_norm=recipe.clip_norm,
@@ -194,25 +194,23 @@ def open_session(
     return ClassificationSession(recipe, spec, feed, device, network, average, step, learners, world, weights)
 
 
-def try_picture(network: Network, preprocessing: Preprocessing, device: torch.device) -> None:
-    """Passes one empty picture through the network, which draws nothing random and changes nothing.
+def try_image(network: Network, preprocessing: Preprocessing, device: torch.device) -> None:
+    """Passes one empty image through the network, which draws nothing random and changes nothing.
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     size = preprocessing.size
     try:
         with torch.inference_mode():
-            network.eval()(empty_picture(preprocessing, device))
+            network.eval()(empty_image(preprocessing, device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the network cannot take pictures of {size} x {size} pixels ({reason}); set a larger --image-size"
-        ) from None
+        raise UserError(f"the network cannot take images of {size} x {size} pixels ({reason}); set a larger --image-size") from None
 
 
-def empty_picture(preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """(1, C, size, size) of zeros, as the network gets pictures."""
+def empty_image(preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """(1, C, size, size) of zeros, as the network gets images."""
     return torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size, device=device)
 
 

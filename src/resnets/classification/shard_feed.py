@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..core.errors import UserError
-from ..data.datasets.shards import Shards, class_names, find_shards, first_pictures
+from ..data.datasets.shards import Shards, class_names, find_shards, first_images
 from ..data.datasets.user_data import absolute
-from ..data.doctor.probe import Survey, survey
+from ..data.doctor.probe import Probe, probe
 from ..data.errors import DataError
 from .data_defaults import DataDescription
 from .recipe import Recipe
@@ -23,13 +23,13 @@ class ShardParts:
     training: Shards
     evaluation: Shards
     classes: tuple[str, ...]
-    look: Survey
+    look: Probe
     evaluated_on: str
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """The first pictures of a stream, for `survey`."""
+    """The first images of a stream, for `probe`."""
 
     name: str
     contents: tuple[tuple[str, bytes], ...]
@@ -44,9 +44,9 @@ class _Sample:
         return self.contents[index][0]
 
 
-def look_at(shards: Shards) -> Survey:
-    """What the first pictures are like."""
-    return survey(_Sample(shards.name, tuple((row.name, row.content) for row in first_pictures(shards, _SAMPLE))))  # type: ignore[arg-type]
+def look_at(shards: Shards) -> Probe:
+    """What the first images are like."""
+    return probe(_Sample(shards.name, tuple((row.name, row.content) for row in first_images(shards, _SAMPLE))))  # type: ignore[arg-type]
 
 
 def describe_shards(data: str) -> DataDescription:
@@ -74,7 +74,7 @@ def find_shard_parts(recipe: Recipe, report: Callable[[str], None]) -> ShardPart
     ):
         if asked:
             raise UserError(
-                f"{what} needs pictures that can be told apart by their place, which a stream of shards has not; leave it off"
+                f"{what} needs images that can be told apart by their place, which a stream of shards has not; leave it off"
             )
     splits = find_shards(recipe.data)
     training = splits["train"]
@@ -85,10 +85,10 @@ def find_shard_parts(recipe: Recipe, report: Callable[[str], None]) -> ShardPart
     if recipe.holdout:
         divided = replace(training, share=recipe.holdout, seed=recipe.seed)
         training, evaluation = divided, replace(divided, split="val", held=True)
-        words = f"pictures held out of {training.name}"
+        words = f"images held out of {training.name}"
     elif given is not None:
-        evaluation, words = given, f"the {given.split} pictures of {training.name}"
+        evaluation, words = given, f"the {given.split} images of {training.name}"
     else:
-        raise DataError(f"{training.name} has nothing to evaluate on; hold some pictures out, for instance with --holdout 0.2")
+        raise DataError(f"{training.name} has nothing to evaluate on; hold some images out, for instance with --holdout 0.2")
     report(f"{training.name}: a stream of shards; evaluated on {words}")
     return ShardParts(training, evaluation, classes, look_at(training), words)

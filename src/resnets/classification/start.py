@@ -86,7 +86,7 @@ def start_network(
         state, network = network.state_dict(), build(spec)
         network.load_state_dict({name: state[name] for name in network.state_dict()})
         notes.append(
-            f"{read.origin}: group norms stand in the place of the batch norms, with their scales and shifts and without their "
+            f"{read.origin}: group norms take the place of the batch norms, with their scales and shifts and without their "
             "statistics, so that every response changes until training has adapted to it"
         )
     for note in (*read.notes, *notes):

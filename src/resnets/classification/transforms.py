@@ -1,4 +1,4 @@
-"""How a recipe's pictures look to the network, in training and in evaluation.
+"""How a recipe's images look to the network, in training and in evaluation.
 
 Legend: b rows of the batch, C channels, H W height and width in pixels.
 """
@@ -11,7 +11,7 @@ from ..core.errors import UserError
 from ..data.augmentation import batch as changes_of_batch
 from ..data.augmentation import colour, policies
 from ..data.decoding.preprocessing import Preprocessing
-from ..data.loaders.protocol import Before, Behind
+from ..data.loaders.protocol import PostNormalize, PreNormalize
 from ..data.sampling.draws import Draws
 from .recipe import Recipe
 
@@ -19,7 +19,7 @@ from .recipe import Recipe
 def preprocessings(
     recipe: Recipe, size: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...], mean_picture: str = ""
 ) -> tuple[Preprocessing, Preprocessing]:
-    """What makes pictures the network's input in training, and in evaluation and behind the run: the model keeps the second.
+    """What makes images the network's input in training, and in evaluation and after the run: the model keeps the second.
 
     Args:
         recipe: its `image_size` and `evaluation` choose the sizes.
@@ -29,13 +29,13 @@ def preprocessings(
         mean_picture: of the training set, see `preprocessing.encoded`; used where the recipe asks for `pixel_mean`.
 
     Raises:
-        ValueError: the recipe asks for a mean picture, but there is none.
+        ValueError: the recipe asks for a mean image, but there is none.
     """
     seen = recipe.image_size or size
     values = {"channels": channels, "mean": mean, "std": std} if recipe.normalize else {"channels": channels}
     if recipe.pixel_mean:
         if not mean_picture:
-            raise UserError("pixel_mean needs pictures of one size that fit in memory, which this data is not; leave it off")
+            raise UserError("pixel_mean needs images of one size that fit in memory, which this data is not; leave it off")
         values = {"channels": channels, "mean_picture": mean_picture}
     evaluation = recipe.evaluation
     later = {"size": evaluation.image_size or seen, "resize": evaluation.resize, "interpolation": evaluation.interpolation}
@@ -44,26 +44,26 @@ def preprocessings(
 
 def augmentations(
     recipe: Recipe, flip_keeps_class: bool, training: Preprocessing, *, cropped: bool = False
-) -> tuple[Before, Behind]:
+) -> tuple[PreNormalize, PostNormalize]:
     """The recipe's changes of the raw and of the normalised batch.
 
     Args:
         recipe: its `augmentation`.
-        flip_keeps_class: whether a mirrored picture of this data keeps its class.
-        training: what stands between the two changes.
+        flip_keeps_class: whether a mirrored image of this data keeps its class.
+        training: what is between the two changes.
         cropped: whether the loader has carried out `augmentation.crop` already.
 
     Raises:
-        ValueError: a change of colours for pictures without any, or a crop that asks for more pixels than there are.
+        ValueError: a change of colours for images without any, or a crop that asks for more pixels than there are.
     """
     settings, policy = recipe.augmentation, recipe.augmentation.policy
     flip = settings.horizontal_flip or ("random" if flip_keeps_class else "off")
     if settings.lighting and training.channels != 3:
-        raise UserError("augmentation.lighting shifts colours, but these pictures are grey; set it to 0")
+        raise UserError("augmentation.lighting shifts colours, but these images are grey; set it to 0")
     settings.crop.box(1000, 1000, training.size, [0.5] * settings.crop.NUMBERS)  # says at once whether the sizes go together
     mean = [255 * value for value in training.mean] or [127.5] * training.channels
 
-    def before(images: Tensor, indices: Tensor, epoch: int, draws: Draws) -> Tensor:
+    def pre_normalize(images: Tensor, indices: Tensor, epoch: int, draws: Draws) -> Tensor:
         if settings.crop.kind != "off" and not cropped:
             images = changes_of_batch.random_resized_crop(images, settings.crop, training.size, draws)
         if settings.crop_padding:
@@ -82,9 +82,9 @@ def augmentations(
             images = colour.colour_jitter(images, settings.colour_jitter, draws)
         return colour.lighting(images, settings.lighting, draws) if settings.lighting else images
 
-    def behind(images: Tensor, draws: Draws) -> Tensor:
+    def post_normalize(images: Tensor, draws: Draws) -> Tensor:
         if settings.erasing:
             images = changes_of_batch.cutout(images, settings.erasing, draws)
         return changes_of_batch.random_erasing(images, settings.random_erasing, draws) if settings.random_erasing else images
 
-    return before, behind
+    return pre_normalize, post_normalize

@@ -39,14 +39,14 @@ usage: resnets COMMAND [OPTIONS]        resnets COMMAND --help
 {commands}
 
 first steps:
-  resnets train fashion-mnist           train on real pictures, evaluate, save a model
+  resnets train fashion-mnist           train on real images, evaluate, save a model
   resnets train digits                  the same in seconds, without a download
   resnets train photos                  the same with your own images, in photos/CLASS/
   resnets predict MODEL IMAGE...        use it
   resnets describe resnet50             what a network is made of
 
 Every command takes --json (machine-readable lines on standard output), --debug (tracebacks), --allow-outside (data may name files
-that lie outside of its own folder) and --trust (let torch run the graph of a .pt2 file, which is a program).
+that are outside of its own folder) and --trust (let torch run the graph of a .pt2 file, which is a program).
 """
 
 

@@ -1,4 +1,4 @@
-"""Predictions that are drawn into their pictures: shown as lines or objects, and written into a folder."""
+"""Predictions that are drawn into their images: shown as lines or objects, and written into a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .options import messages, print_json, print_text
 
 
 class Predicted(Protocol):
-    """What a network said of one picture."""
+    """What a network said of one image."""
 
     @property
     def path(self) -> Path: ...
@@ -22,17 +22,17 @@ class Predicted(Protocol):
     def error(self) -> str | None: ...
 
     def as_json(self) -> dict[str, Any]:
-        """One object a picture."""
+        """One object per image."""
 
 
 AnyPredicted = TypeVar("AnyPredicted", bound=Predicted)
 
 
 class Drawings:
-    """Where drawn pictures go: FOLDER/NAME.jpg, and NAME-2.jpg where two pictures from different folders have one name."""
+    """Where drawn images go: FOLDER/NAME.jpg, and NAME-2.jpg where two images from different folders have one name."""
 
-    def __init__(self, folder: Path | None, pictures: Sequence[Path], *, as_json: bool) -> None:
-        self.folder, self.count, self.as_json = folder, len(pictures), as_json
+    def __init__(self, folder: Path | None, images: Sequence[Path], *, as_json: bool) -> None:
+        self.folder, self.count, self.as_json = folder, len(images), as_json
         self._taken: set[str] = set()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -40,42 +40,42 @@ class Drawings:
     def all(
         self, predictions: Iterable[AnyPredicted], said: Callable[[AnyPredicted], str], drawn: Callable[[AnyPredicted, Any], Any]
     ) -> int:
-        """Shows each prediction, and says with which status the command ends: 1 where a picture could not be read."""
+        """Shows each prediction, and says with which status the command ends: 1 where an image could not be read."""
         bad = 0
-        for picture in predictions:
-            written = self._write(picture, drawn)
+        for image in predictions:
+            written = self._write(image, drawn)
             if self.as_json:
-                print_json({**picture.as_json(), **({} if written is None else {"drawn": str(written)})})
-            elif picture.error is None:
-                print_text(f"{picture.path}  {said(picture)}")
-            if picture.error is not None:
+                print_json({**image.as_json(), **({} if written is None else {"drawn": str(written)})})
+            elif image.error is None:
+                print_text(f"{image.path}  {said(image)}")
+            if image.error is not None:
                 bad += 1
-                messages().print(f"skipped {picture.path}: {picture.error}", soft_wrap=True, markup=False)
+                messages().print(f"skipped {image.path}: {image.error}", soft_wrap=True, markup=False)
         if bad:
-            messages().print(f"{bad} of {self.count} pictures could not be read")
+            messages().print(f"{bad} of {self.count} images could not be read")
         return 1 if bad else 0
 
-    def _write(self, picture: AnyPredicted, drawn: Callable[[AnyPredicted, Any], Any]) -> Path | None:
-        if self.folder is None or picture.pixels is None:
+    def _write(self, image: AnyPredicted, drawn: Callable[[AnyPredicted, Any], Any]) -> Path | None:
+        if self.folder is None or image.pixels is None:
             return None
         import io
 
         import PIL.Image
 
-        pixels = picture.pixels
-        image = drawn(picture, PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+        pixels = image.pixels
+        canvas = drawn(image, PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=92)
-        path = self.path_for(picture.path, ".jpg")
+        canvas.save(buffer, "JPEG", quality=92)
+        path = self.path_for(image.path, ".jpg")
         write_atomically(path, buffer.getvalue())
         return path
 
-    def path_for(self, picture: Path, ending: str) -> Path:
-        """A free name in the folder for what is made of `picture`."""
+    def path_for(self, image: Path, ending: str) -> Path:
+        """A free name in the folder for what is made of `image`."""
         assert self.folder is not None, "only asked for where there is a folder"
-        name, number = f"{picture.stem}{ending}", 1
+        name, number = f"{image.stem}{ending}", 1
         while name in self._taken:
             number += 1
-            name = f"{picture.stem}-{number}{ending}"
+            name = f"{image.stem}-{number}{ending}"
         self._taken.add(name)
         return self.folder / name

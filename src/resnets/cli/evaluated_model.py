@@ -18,7 +18,7 @@ from ..deployment.engines.opening import engine_for, open_engine
 from ..deployment.graph.description import Description
 from ..deployment.graph.names import EngineName, is_exported
 from ..training.published import recipe_behind
-from .models_on_disk import model_path
+from .model_path import model_path
 
 
 class EvaluatedModel:
@@ -26,7 +26,7 @@ class EvaluatedModel:
 
     Attributes:
         path: the file.
-        device: where the pictures are wanted.
+        device: where the images are wanted.
         trained_with: the recipe, as far as the file knows it.
 
     Raises:
@@ -60,7 +60,7 @@ class EvaluatedModel:
         self.trained_with = recipe_behind(self.path, known.provenance.get("recipe", {}))
 
     def ready(self, trained: str, count: int) -> tuple[nn.Module, EngineName, str]:
-        """The module to evaluate `count` pictures with, its engine and its precision; `trained` is that of training's evaluation."""
+        """The module to evaluate `count` images with, its engine and its precision; `trained` is that of training's evaluation."""
         if self.exported:
             return EngineModule(self.engine), self.engine.name, self.engine.precision
         wanted = self.precision or trained

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..classification.evaluate import evaluate
 from ..classification.evaluation_data import EvaluationData, open_evaluation
-from ..data.loaders.image_loader import PictureLoader
+from ..data.loaders.image_loader import ImageLoader
 from ..training.session import choose_device
 from .evaluated_model import EvaluatedModel
 from .measured import Measured, data_of
@@ -39,6 +39,6 @@ def measured(options: EvaluateOptions, path: Path) -> Measured:
     flips = settings.get("flips", False) if options.flips is None else options.flips
     network, engine, precision = model.ready(settings.get("precision", "fp32"), len(loader) * (1 + flips))
     result = evaluate(network, loader.in_order(), precision=precision if engine == "torch" else "fp32", flips=flips)
-    left_out = {"unreadable": len(loader.excluded)} if isinstance(loader, PictureLoader) else {}
+    left_out = {"unreadable": len(loader.excluded)} if isinstance(loader, ImageLoader) else {}
     about = {"split": split, "flips": flips, "precision": precision, "engine": engine, **left_out}
     return Measured(result, model.classes, name, about, words, " (mirror images averaged)" if flips else "")

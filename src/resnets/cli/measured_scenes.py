@@ -14,7 +14,7 @@ from ..core.precision import resolved_precision
 from ..data.annotated.mask_loader import MaskLoader
 from ..data.annotated.opening import open_annotated
 from ..data.annotated.scene_loader import SceneLoader
-from ..data.annotations.objects import AnnotatedPictures
+from ..data.annotations.objects import AnnotatedImages
 from ..data.sampling.order import EpochOrder
 from ..detection.evaluate import evaluate_detector
 from ..detection.model_kind import DETECTOR
@@ -82,7 +82,7 @@ def measured_segmenter(options: EvaluateOptions, path: Path) -> Measured:
 
 def _opened(
     kind: ModelKind[AnySpec, AnyNetwork], options: EvaluateOptions, path: Path, *, masks: bool
-) -> tuple[AnyNetwork, tuple[str, ...], AnnotatedPictures, dict[str, Any]]:
+) -> tuple[AnyNetwork, tuple[str, ...], AnnotatedImages, dict[str, Any]]:
     """The network, its classes, the images, and how it is measured, for --json."""
     device = choose_device(options.device)
     network = kind.load(path, device=device).to(memory_format=torch.channels_last)

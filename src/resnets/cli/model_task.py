@@ -8,7 +8,7 @@ from typing import Any
 from ..core.errors import UserError
 from ..deployment.graph.names import is_exported
 from ..tasks import CLASSIFICATION, AnyTask, task_of_model
-from .models_on_disk import model_path
+from .model_path import model_path
 from .words import options_of
 
 

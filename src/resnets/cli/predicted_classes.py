@@ -17,7 +17,7 @@ from .options import messages, print_json, print_text, results
 
 if TYPE_CHECKING:
     from ..deployment.engines.engine import Engine
-    from ..deployment.prediction.image_sets import Pictures
+    from ..deployment.prediction.image_sets import Images
     from ..deployment.prediction.large_sets import Outcome
     from .predict_options import PredictOptions
 
@@ -27,10 +27,10 @@ _SECONDS_BETWEEN_LINES = 5.0
 def predict_classes(options: PredictOptions, path: Path) -> int:
     """Carries out `resnets predict` for a classifier; the status is 1 where an image could not be read."""
     _check(options)
-    from ..deployment.prediction.image_sets import open_pictures
+    from ..deployment.prediction.image_sets import open_images
 
-    pictures = open_pictures(options.images)
-    return _to_terminal(options, path, pictures) if options.output is None else _to_file(options, path, pictures, options.output)
+    images = open_images(options.images)
+    return _to_terminal(options, path, images) if options.output is None else _to_file(options, path, images, options.output)
 
 
 def _check(options: PredictOptions) -> None:
@@ -49,7 +49,7 @@ def _check(options: PredictOptions) -> None:
 
 
 def _engine(options: PredictOptions, path: Path, count: int) -> Engine:
-    """For `count` pictures in this process."""
+    """For `count` images in this process."""
     from ..deployment.engines.choice import FEW
     from ..deployment.engines.opening import open_engine
     from ..training.session import choose_device
@@ -87,12 +87,12 @@ def _say(words: str) -> None:
     messages().print(words, soft_wrap=True, markup=False)
 
 
-def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int:
+def _to_terminal(options: PredictOptions, path: Path, images: Images) -> int:
     from ..deployment.prediction.predict import predict
 
-    engine = _engine(options, path, len(pictures))
-    workers, bad = _workers(options, len(pictures)), 0
-    for prediction in predict(engine, pictures, top=options.top, batch_size=options.batch_size, workers=workers, report=_say):
+    engine = _engine(options, path, len(images))
+    workers, bad = _workers(options, len(images)), 0
+    for prediction in predict(engine, images, top=options.top, batch_size=options.batch_size, workers=workers, report=_say):
         if options.json:
             print_json(prediction.as_json())
         elif prediction.error is None:
@@ -101,54 +101,52 @@ def _to_terminal(options: PredictOptions, path: Path, pictures: Pictures) -> int
             bad += 1
             _say(f"skipped {prediction.path}: {prediction.error}")
     if bad:
-        _say(f"{bad} of {len(pictures)} pictures could not be read")
+        _say(f"{bad} of {len(images)} images could not be read")
     return 1 if bad else 0
 
 
-def _to_file(options: PredictOptions, path: Path, pictures: Pictures, output: Path) -> int:
+def _to_file(options: PredictOptions, path: Path, images: Images, output: Path) -> int:
     from ..deployment.prediction.large_sets import Columns, predict_to_file
 
     columns = Columns(options.top, options.probabilities, options.features)
     began = time.perf_counter()
     with _shown_progress() as progress:
         if options.engine == "ray":
-            outcome = _by_cluster(options, path, pictures, output, progress)
+            outcome = _by_cluster(options, path, images, output, progress)
         else:
             outcome = predict_to_file(
-                _engine(options, path, len(pictures)), path, pictures, output, columns=columns, batch_size=options.batch_size,
-                workers=_workers(options, len(pictures)), restart=options.restart, report=_say, progress=progress,
+                _engine(options, path, len(images)), path, images, output, columns=columns, batch_size=options.batch_size,
+                workers=_workers(options, len(images)), restart=options.restart, report=_say, progress=progress,
             )  # fmt: skip
-    seconds, fresh = time.perf_counter() - began, outcome.pictures - outcome.resumed_at
+    seconds, fresh = time.perf_counter() - began, outcome.images - outcome.resumed_at
     if options.json:
         print_json(
             {
                 "path": str(output),
-                "pictures": outcome.pictures,
+                "images": outcome.images,
                 "unreadable": outcome.unreadable,
                 "resumed_at": outcome.resumed_at,
                 "images_per_second": fresh / seconds if fresh else None,
             }
         )
     else:
-        pace = f" in {duration(seconds)} ({fresh / seconds:,.0f} images/s)" if fresh else ""
-        results().print(f"{outcome.pictures:,} pictures to {output}{pace}", soft_wrap=True, markup=False)
+        speed = f" in {duration(seconds)} ({fresh / seconds:,.0f} images/s)" if fresh else ""
+        results().print(f"{outcome.images:,} images to {output}{speed}", soft_wrap=True, markup=False)
     _list_unreadable(outcome)
     return 1 if outcome.unreadable else 0
 
 
-def _by_cluster(
-    options: PredictOptions, path: Path, pictures: Pictures, output: Path, progress: Callable[[int, int], None]
-) -> Outcome:
+def _by_cluster(options: PredictOptions, path: Path, images: Images, output: Path, progress: Callable[[int, int], None]) -> Outcome:
     """What --engine ray does."""
     from ..deployment.engines.choice import FEW
     from ..deployment.engines.opening import open_engine
     from ..deployment.prediction.large_sets import Columns, predict_to_file
     from ..deployment.prediction.large_sets_ray import Opening, cluster, tables_of
-    from ..deployment.prediction.scores import Answers
+    from ..deployment.prediction.scores import Scorer
 
     columns = Columns(options.top, options.probabilities, options.features)
     with cluster(options.device) as found:
-        count = -(-len(pictures) // found.workers)
+        count = -(-len(images) // found.workers)
         # Opened here first: for what it knows of the network, and so that one choice holds for all.
         engine = open_engine(
             path,
@@ -160,19 +158,19 @@ def _by_cluster(
         )
         opening = Opening(path.resolve(), engine.name, engine.precision, count < FEW, columns, options.batch_size)
         _say(f"{found.workers} workers of a Ray cluster with {found.cpus} cores and {found.gpus} GPUs")
-        schema = columns.schema(Answers(engine, top=columns.top, stage=columns.stage))
+        schema = columns.schema(Scorer(engine, top=columns.top, stage=columns.stage))
         return predict_to_file(
-            engine, path, pictures, output, columns=columns, batch_size=options.batch_size, restart=options.restart,
-            tables=tables_of(found, opening, pictures, schema), report=_say, progress=progress,
+            engine, path, images, output, columns=columns, batch_size=options.batch_size, restart=options.restart,
+            tables=tables_of(found, opening, images, schema), report=_say, progress=progress,
         )  # fmt: skip
 
 
 _LISTED = 20
-"""Unreadable pictures that are named."""
+"""Unreadable images that are named."""
 
 
 def _list_unreadable(outcome: Outcome) -> None:
-    """Names the first pictures that could not be read; all of them are in the file."""
+    """Names the first images that could not be read; all of them are in the file."""
     if not outcome.unreadable:
         return
     from ..deployment.prediction.parquet import unreadable
@@ -180,7 +178,7 @@ def _list_unreadable(outcome: Outcome) -> None:
     for path, error in unreadable(outcome.output, _LISTED):
         _say(f"skipped {path}: {error}")
     more = f"; all of them are the rows of {outcome.output} that have an error" if outcome.unreadable > _LISTED else ""
-    _say(f"{outcome.unreadable:,} of {outcome.pictures:,} pictures could not be read{more}")
+    _say(f"{outcome.unreadable:,} of {outcome.images:,} images could not be read{more}")
 
 
 @contextmanager
@@ -188,25 +186,25 @@ def _shown_progress() -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, a line now and then elsewhere."""
     console = messages()
     bar = Progress(
-        TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"), TimeRemainingColumn(compact=True),
+        TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn(compact=True),
         TextColumn("left"), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
-    task = bar.add_task("pictures", total=None, pace="")
+    task = bar.add_task("images", total=None, speed="")
     first: tuple[float, int] | None = None
     said = time.perf_counter()
 
     def tell(done: int, total: int) -> None:
         nonlocal first, said
         now = time.perf_counter()
-        if first is None:  # what was done before says nothing of the pace
+        if first is None:  # what was done before does not count towards the speed
             first = now, done
             bar.update(task, completed=done, total=total)
             return
-        pace = (done - first[1]) / (now - first[0])
-        bar.update(task, completed=done, total=total, pace=f"{pace:,.0f} images/s")
+        speed = (done - first[1]) / (now - first[0])
+        bar.update(task, completed=done, total=total, speed=f"{speed:,.0f} images/s")
         if not console.is_terminal and now - said > _SECONDS_BETWEEN_LINES:
             said = now
-            _say(f"{done:,} of {total:,} pictures, {pace:,.0f} images/s, {duration((total - done) / pace)} left")
+            _say(f"{done:,} of {total:,} images, {speed:,.0f} images/s, {duration((total - done) / speed)} left")
 
     with bar:
         yield tell

@@ -10,12 +10,12 @@ import PIL.Image
 
 from ..core.errors import UserError
 from ..core.precision import resolved_precision
-from ..deployment.prediction.predict import find_pictures
+from ..deployment.prediction.predict import find_images
 from ..detection.model_kind import DETECTOR
-from ..detection.predict import DetectedPicture, predict_boxes
+from ..detection.predict import DetectedImage, predict_boxes
 from ..reports.drawn_objects import draw_boxes, draw_mask
 from ..segmentation.model_kind import SEGMENTER
-from ..segmentation.predict import SegmentedPicture, segment, write_mask
+from ..segmentation.predict import SegmentedImage, segment, write_mask
 from ..training.session import choose_device
 from .drawings import Drawings
 
@@ -31,12 +31,12 @@ def predict_objects(options: PredictOptions, path: Path) -> int:
     classes = detector.classes or ()
     precision = resolved_precision(options.precision or "fp32", device.type)[0]
 
-    def drawn(found: DetectedPicture, image: PIL.Image.Image) -> PIL.Image.Image:
+    def drawn(found: DetectedImage, canvas: PIL.Image.Image) -> PIL.Image.Image:
         labels = [classes.index(each.label) for each in found.objects]
         scores = [each.score for each in found.objects]
-        return draw_boxes(image, [each.box for each in found.objects], labels, scores, classes)
+        return draw_boxes(canvas, [each.box for each in found.objects], labels, scores, classes)
 
-    def said(found: DetectedPicture) -> str:
+    def said(found: DetectedImage) -> str:
         if not found.objects:
             return f"nothing with a probability of {options.score:g} or more"
         return "  ".join(
@@ -56,14 +56,14 @@ def predict_areas(options: PredictOptions, path: Path) -> int:
     precision = resolved_precision(options.precision or "fp32", device.type)[0]
     masks = Drawings(options.masks, images, as_json=options.json)
 
-    def drawn(found: SegmentedPicture, image: PIL.Image.Image) -> PIL.Image.Image:
+    def drawn(found: SegmentedImage, canvas: PIL.Image.Image) -> PIL.Image.Image:
         assert found.mask is not None  # where there are pixels
-        return draw_mask(image, found.mask, classes)
+        return draw_mask(canvas, found.mask, classes)
 
-    def said(found: SegmentedPicture) -> str:
+    def said(found: SegmentedImage) -> str:
         return "  ".join(f"{label} {100 * share:.1f}%" for label, share in found.shares)
 
-    def predicted() -> Iterator[SegmentedPicture]:
+    def predicted() -> Iterator[SegmentedImage]:
         for found in segment(segmenter, images, precision=precision):
             if options.masks is not None and found.mask is not None:
                 write_mask(found.mask, masks.path_for(found.path, ".png"))
@@ -75,4 +75,4 @@ def predict_areas(options: PredictOptions, path: Path) -> int:
 def _images(options: PredictOptions) -> list[Path]:
     if options.output is not None and options.output.suffix.lower() == ".parquet":
         raise UserError(f"--output {options.output}: a Parquet file is for classifiers; name a folder for the drawn images")
-    return find_pictures(options.images)
+    return find_images(options.images)

@@ -63,7 +63,7 @@ class RecipeOptions:
     task: Literal["classification", "detection", "segmentation"] | None = None
     """classification, detection or segmentation, in the place of what the data looks like."""
     json: bool = False
-    """One object a line on standard output."""
+    """One object per line on standard output."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def _prove(task: AnyTask, directory: Path, steps: int, as_json: bool) -> int:
             (place, a[:16], b[:16], "same" if a == b else "DIFFERENT")
             for place, a, b in zip(places, proof.continued, proof.uninterrupted, strict=True)
         ]
-        columns = ("behind", "continued (SHA-256)", f"uninterrupted, from step {proof.begun:,}", "")
+        columns = ("after", "continued (SHA-256)", f"uninterrupted, from step {proof.begun:,}", "")
         print_table(results(), table("Weights, statistics, optimizer, average", columns, rows))
         verdict = (
             "both paths end with the same bits: resuming is exact"
@@ -78,6 +78,6 @@ def _replay(task: AnyTask, directory: Path, as_json: bool) -> int:
             for entry in found.layers
         ]
         columns = ("layer", "largest finite output", "not finite", "gradient norm")
-        print_table(results(), table(f"Step {found.step:,}, {len(found.indices)} pictures, loss {found.loss:.4g}", columns, rows))
+        print_table(results(), table(f"Step {found.step:,}, {len(found.indices)} images, loss {found.loss:.4g}", columns, rows))
         results().print(found.summary)
     return 0 if found.first_non_finite is None else 1

@@ -1,4 +1,4 @@
-"""Detectors and segmenters behind a page: what `deployment.served` asks for, with what `resnets detect` and `resnets segment` draw."""
+"""Detectors and segmenters served on a page: what `deployment.served` asks for, with what `resnets detect` and `resnets segment` draw."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from ..core.files import write_atomically
 from ..data.decoding.decode import Pixels
 from ..deployment.serving.samples import MOST, Sample, spread
-from ..deployment.serving.served import SHOWN, Answer, BadPicture, Bar, Served
+from ..deployment.serving.served import SHOWN, Answer, BadImage, Bar, Served
 from ..detection.model_kind import DETECTOR
 from ..detection.predict import predict_boxes
 from ..reports.drawn_objects import class_colour, draw_boxes, draw_mask
-from ..reports.pictures import data_address
+from ..reports.images import data_address
 from ..segmentation.model_kind import SEGMENTER
 from ..segmentation.predict import segment
 from ..segmentation.spec import BACKGROUND
@@ -66,7 +66,7 @@ class ServedDetector(_ServedScenes):
         found = next(predict_boxes(self.detector, [path], min_score=self.score))
         milliseconds = 1000 * (time.perf_counter() - started)
         if found.error is not None or found.pixels is None:
-            raise BadPicture(f"it {found.error}")
+            raise BadImage(f"it {found.error}")
         places = [self.classes.index(each.label) for each in found.objects]
         scores = [each.score for each in found.objects]
         bars = tuple(Bar(each.label, each.score, class_colour(place)) for each, place in zip(found.objects, places, strict=True))
@@ -76,7 +76,7 @@ class ServedDetector(_ServedScenes):
         factor, image = _enlarged(found.pixels)
         drawn = draw_boxes(image, [[factor * edge for edge in each.box] for each in found.objects], places, scores, self.classes)
         caption = f"{len(bars)} {'object' if len(bars) == 1 else 'objects'}, each with its probability."
-        return Answer(said, bars, milliseconds, _shown(drawn), caption if bars else "The picture as the detector got it.")
+        return Answer(said, bars, milliseconds, _shown(drawn), caption if bars else "The image as the detector got it.")
 
 
 class ServedSegmenter(_ServedScenes):
@@ -93,7 +93,7 @@ class ServedSegmenter(_ServedScenes):
         found = next(segment(self.segmenter, [path]))
         milliseconds = 1000 * (time.perf_counter() - started)
         if found.error is not None or found.pixels is None or found.mask is None:
-            raise BadPicture(f"it {found.error}")
+            raise BadImage(f"it {found.error}")
         bars = tuple(
             Bar(label, share, GREY if label == BACKGROUND else class_colour(self.classes.index(label)))
             for label, share in found.shares
@@ -103,14 +103,14 @@ class ServedSegmenter(_ServedScenes):
             return Answer(said, bars, milliseconds)
         factor, image = _enlarged(found.pixels)
         drawn = draw_mask(image, found.mask.repeat(factor, 0).repeat(factor, 1), self.classes)
-        return Answer(said, bars, milliseconds, _shown(drawn), "Each class in its colour, with its share of the picture's pixels.")
+        return Answer(said, bars, milliseconds, _shown(drawn), "Each class in its colour, with its share of the image's pixels.")
 
 
 def open_detector(path: Path, device: torch.device, score: float) -> ServedDetector:
     """The detector in a model file.
 
     Raises:
-        ValueError: the file is damaged or none of ours.
+        ValueError: the file is damaged or not a resnets model file.
     """
     return ServedDetector(DETECTOR.load(path, device=device), path, score)
 
@@ -119,31 +119,31 @@ def open_segmenter(path: Path, device: torch.device) -> ServedSegmenter:
     """The segmenter in a model file.
 
     Raises:
-        ValueError: the file is damaged or none of ours.
+        ValueError: the file is damaged or not a resnets model file.
     """
     return ServedSegmenter(SEGMENTER.load(path, device=device), path)
 
 
 def scene_samples(data: str, folder: Path, data_folder: Path | None) -> list[Sample]:
-    """Pictures of what a detector or segmenter was measured on, written into `folder`; nothing is fetched.
+    """Images of what a detector or segmenter was measured on, written into `folder`; nothing is fetched.
 
     Raises:
-        ValueError: the pictures are not at hand.
+        ValueError: the images are not at hand.
         OSError: they cannot be read or written.
     """
     from ..data.annotated.opening import open_annotated
 
-    pictures = open_annotated(data, "val", data_folder, lambda line: None)
+    images = open_annotated(data, "val", data_folder, lambda line: None)
     samples = []
-    for number, index in enumerate(spread(len(pictures), MOST)):
-        path = folder / f"sample-{number}{Path(pictures.name_of(index)).suffix}"
-        write_atomically(path, pictures.read(index))
-        samples.append(Sample(path, Path(pictures.name_of(index)).stem))
+    for number, index in enumerate(spread(len(images), MOST)):
+        path = folder / f"sample-{number}{Path(images.name_of(index)).suffix}"
+        write_atomically(path, images.read(index))
+        samples.append(Sample(path, Path(images.name_of(index)).stem))
     return samples
 
 
 def _enlarged(pixels: Pixels) -> tuple[int, PIL.Image.Image]:
-    """The picture, its pixels as squares where there are few, so that names are legible on it; and by what it grew."""
+    """The image, its pixels as squares where there are few, so that names are legible on it; and by what it grew."""
     factor = max(1, SHOWN // max(pixels.shape[:2]))
     image = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     return factor, image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)

@@ -42,7 +42,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "conf": ("score",),
     "topk": ("top",),
     "flip": ("flips",),
-    "pictures": ("images",),
+    "images": ("images",),
     "amp": ("precision",),
 }
 """What people type for an option from other packages or from an earlier version: the first of these that the command has."""
@@ -148,7 +148,7 @@ def options_of(kind: type[Any], prefix: str = "") -> Iterator[Option]:
 
 @cache
 def _docstrings(kind: type[Any]) -> dict[str, str]:
-    """The docstrings behind a dataclass's fields, by name; of a class that was made from others nothing."""
+    """The docstrings after a dataclass's fields, by name; of a class that was made from others nothing."""
     import ast
     import inspect
 

@@ -139,7 +139,7 @@ def hold(
 
 
 def hold_file(output: Path, report: Callable[[str], None] = lambda message: None) -> AbstractContextManager[None]:
-    """Holds the lock of a file that is to be written, which lies beside it; as `hold`."""
+    """Holds the lock of a file that is to be written, which is beside it; as `hold`."""
     return hold(output.with_name(f".{output.name}.{LOCK}"), output, report)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def free_room(folder: Path) -> int:
-    """Bytes free on the disk on which `folder` lies, or would."""
+    """Bytes free on the disk on which `folder` is, or would."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -101,7 +101,7 @@ def process_peak() -> int:
         import resource
     except ImportError:
         raise UserError(
-            "this system does not say how much memory a process had; try batches with resnets train --max-steps 3"
+            "this system does not say how much memory per process had; try batches with resnets train --max-steps 3"
         ) from None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

@@ -1,4 +1,4 @@
-"""The precision that "auto" stands for: one rule for training, evaluation, studies and prediction. Importing it loads no torch.
+"""The precision that "auto" means: one rule for training, evaluation, studies and prediction. Importing it loads no torch.
 
 bf16 halves the bytes and, where the device multiplies it, doubles the arithmetic. Elsewhere it is emulated: a ResNet-18 step in bf16 takes
 more than twice the time of fp32 on a processor with AVX-512 and without bf16 instructions.

@@ -41,7 +41,7 @@ _KINDS = (
 
 
 class Refused(UserError, OSError):
-    """A file that is not read: it is no regular file, is too large, or lies outside. `strerror` says why as a clause."""
+    """A file that is not read: it is no regular file, is too large, or is outside. `strerror` says why as a clause."""
 
     def __init__(self, why: str, path: str | Path) -> None:
         OSError.__init__(self, errno.EPERM, why, str(path))
@@ -54,10 +54,10 @@ def open_regular(path: str | Path, *, inside: str | Path | None = None) -> Buffe
     """The file at `path`, open for reading.
 
     Args:
-        inside: the folder that a request named; the file's real path has to lie in it.
+        inside: the folder that a request named; the file's real path has to be in it.
 
     Raises:
-        Refused: a device, named pipe, socket or folder; or it lies outside of `inside`.
+        Refused: a device, named pipe, socket or folder; or it is outside of `inside`.
         OSError: it is missing or cannot be read.
     """
     name = os.fspath(path)
@@ -107,7 +107,7 @@ def read_file(path: str | Path, *, limit: int = IMAGE_LIMIT, inside: str | Path 
 
 
 def check_inside(path: str | Path, folder: str | Path) -> None:
-    """Whether a path really lies in a folder, links followed.
+    """Whether a path really is in a folder, links followed.
 
     Raises:
         Refused: it does not, and nobody allowed it.
@@ -120,7 +120,7 @@ def check_inside(path: str | Path, folder: str | Path) -> None:
     else:
         real = os.path.join(_real(os.path.dirname(name)), os.path.basename(name))
     if not real.startswith(root.rstrip(os.sep) + os.sep):
-        raise Refused(f"lies outside of {folder}; --allow-outside (or {ALLOW_OUTSIDE}=1) reads it all the same", path)
+        raise Refused(f"is outside of {folder}; --allow-outside (or {ALLOW_OUTSIDE}=1) reads it all the same", path)
 
 
 def outside_allowed() -> bool:

@@ -158,7 +158,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, pid: object) -> Any:
-        raise _Forbidden("an object that lies outside the file")
+        raise _Forbidden("an object that is outside the file")
 
 
 def read_array_pickle(path: Path) -> Any:

@@ -1,6 +1,6 @@
-"""Encoded pictures with labels, wherever they lie: what decoding, checking and training read from.
+"""Encoded images with labels, wherever they are: what decoding, checking and training read from.
 
-Legend: N pictures, K classes. Importing this module loads no torch.
+Legend: N images, K classes. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class PictureSource(Protocol):
-    """Pictures that can be read by number, from any process: an instance can be pickled and sent to a worker."""
+class ImageSource(Protocol):
+    """Images that can be read by number, from any process: an instance can be pickled and sent to a worker."""
 
     @property
     def name(self) -> str:
@@ -39,19 +39,19 @@ class PictureSource(Protocol):
         """N."""
 
     def read(self, index: int) -> bytes:
-        """The encoded picture (JPEG, PNG, ...).
+        """The encoded image (JPEG, PNG, ...).
 
         Raises:
             OSError: it cannot be read.
         """
 
     def name_of(self, index: int) -> str:
-        """What a person calls the picture: its path below the data set's folder, or its key."""
+        """What a person calls the image: its path below the data set's folder, or its key."""
 
 
 @dataclass(frozen=True, eq=False)
-class PictureFiles:
-    """A source of one file a picture."""
+class ImageFiles:
+    """A source of one file per image."""
 
     name: str
     split: str

@@ -27,7 +27,7 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], *, rounding: b
 
 
 def grid_anchors(cells: Tensor, shape: Size, stride: Size) -> Tensor:
-    """The anchors (h w A, 4) of a map of that shape: `cells` (A, 4) at (column · stride, row · stride), in the picture's pixels."""
+    """The anchors (h w A, 4) of a map of that shape: `cells` (A, 4) at (column · stride, row · stride), in the image's pixels."""
     rows = torch.arange(shape[0], dtype=cells.dtype, device=cells.device) * stride[0]
     columns = torch.arange(shape[1], dtype=cells.dtype, device=cells.device) * stride[1]
     y, x = torch.meshgrid(rows, columns, indexing="ij")
@@ -36,5 +36,5 @@ def grid_anchors(cells: Tensor, shape: Size, stride: Size) -> Tensor:
 
 
 def measured_stride(padded: Size, shape: Size) -> Size:
-    """How far apart the positions of a map are in the padded picture, rounded down, as torchvision takes it; at least 1."""
+    """How far apart the positions of a map are in the padded image, rounded down, as torchvision takes it; at least 1."""
     return max(1, padded[0] // shape[0]), max(1, padded[1] // shape[1])

@@ -1,4 +1,4 @@
-"""The pyramid's box head, and the two sibling layers behind every box head (FPN §4.2; Fast R-CNN §2.1).
+"""The pyramid's box head, and the two sibling layers after every box head (FPN §4.2; Fast R-CNN §2.1).
 
 Legend: R regions, C channels, r height and width of a pooled region, F features, K classes with the background.
 Layout c4's head is the network's last stage: `trunk.StageHead`.

@@ -12,7 +12,7 @@ Size = tuple[int, int]
 
 
 def clipped(boxes: Tensor, size: Size) -> Tensor:
-    """The parts of the boxes (…, 4) inside a picture of that size; outside it, boxes of no area on its border."""
+    """The parts of the boxes (…, 4) inside an image of that size; outside it, boxes of no area on its border."""
     height, width = size
     limits = boxes.new_tensor((width, height, width, height))
     return boxes.clamp(min=0).minimum(limits)
@@ -24,13 +24,13 @@ def large_enough(boxes: Tensor, side: float) -> Tensor:
 
 
 def inside(boxes: Tensor, size: Size) -> Tensor:
-    """(…,) bool: whether the box crosses no border of a picture of that size."""
+    """(…,) bool: whether the box crosses no border of an image of that size."""
     height, width = size
     return (boxes[..., :2] >= 0).all(-1) & (boxes[..., 2] <= width) & (boxes[..., 3] <= height)
 
 
 def rescaled(boxes: Tensor, old: Size, new: Size) -> Tensor:
-    """The boxes (…, 4) of a picture of size `old` after it was resized to `new`."""
+    """The boxes (…, 4) of an image of size `old` after it was resized to `new`."""
     if old == new:
         return boxes
     down, across = new[0] / old[0], new[1] / old[1]

@@ -1,13 +1,13 @@
 """Average precision and recall as COCO measures them, by `faster-coco-eval`, which counts in C++ what pycocotools does.
 
-Legend: N pictures, K classes; T overlaps 0.5, 0.55, ..., 0.95; R recalls 0, 0.01, ..., 1. Lin et al. 2014 (1405.0312) and
+Legend: N images, K classes; T overlaps 0.5, 0.55, ..., 0.95; R recalls 0, 0.01, ..., 1. Lin et al. 2014 (1405.0312) and
 cocodataset.org, "Detection Evaluation".
 
-AP is the mean over classes, overlaps and recalls of the largest precision at the recall or a higher one, with at most 100 detections a
-picture; AR is the mean over classes and overlaps of the recall that at most 1, 10 or 100 detections a picture reach. Small, medium and
+AP is the mean over classes, overlaps and recalls of the largest precision at the recall or a higher one, with at most 100 detections an
+image; AR is the mean over classes and overlaps of the recall that at most 1, 10 or 100 detections per image reach. Small, medium and
 large objects have areas (of COCO's masks, where there are some, else of the box) up to 32^2, 96^2 and above.
 
-Detections of a crowd, or of an object that VOC calls difficult, count neither for nor against. Any number of detections may lie in a
+Detections of a crowd, or of an object that VOC calls difficult, count neither for nor against. Any number of detections may be in a
 crowd, and overlap with it means the share of the detection that it covers; a difficult object is found once, and as any other.
 """
 
@@ -44,15 +44,15 @@ class CocoAP:
 
 
 def coco_ap(objects: Sequence[Objects], detections: Sequence[Detections], num_classes: int) -> CocoAP:
-    """Measures the detections in N pictures against their objects.
+    """Measures the detections in N images against their objects.
 
     Args:
-        objects: what is in each picture.
+        objects: what is in each image.
         detections: what was found in each; of one score, the first comes first.
         num_classes: K, the background not counted.
 
     Raises:
-        ValueError: not one list of detections for each picture, or a label outside the classes.
+        ValueError: not one list of detections for each image, or a label outside the classes.
         ModuleNotFoundError: faster-coco-eval is not installed.
     """
     from faster_coco_eval import COCO, COCOeval_faster
@@ -73,19 +73,19 @@ def coco_ap(objects: Sequence[Objects], detections: Sequence[Detections], num_cl
 
 
 def coco_annotations(objects: Sequence[Objects], num_classes: int) -> dict[str, Any]:
-    """The objects as the content of COCO's annotation file; pictures, annotations and categories count from 1.
+    """The objects as the content of COCO's annotation file; images, annotations and categories count from 1.
 
-    A number 0 would be taken for "no match" by the evaluation.
+    A number 0 would be read as "no match" by the evaluation.
     """
     annotations: list[dict[str, Any]] = []
-    for picture, there in enumerate(objects, 1):
+    for image, there in enumerate(objects, 1):
         areas = np.where(there.difficult, _IGNORED_AREA, there.areas)
         rows = zip(_corner_and_size(there.boxes), there.labels, there.crowd, areas, strict=True)
         for box, label, crowd, area in rows:
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": picture,
+                    "image_id": image,
                     "category_id": int(label) + 1,
                     "bbox": box,
                     "area": float(area),
@@ -94,7 +94,7 @@ def coco_annotations(objects: Sequence[Objects], num_classes: int) -> dict[str, 
             )
     return {
         "info": {},
-        "images": [{"id": picture} for picture in range(1, len(objects) + 1)],
+        "images": [{"id": image} for image in range(1, len(objects) + 1)],
         "annotations": annotations,
         "categories": [{"id": k + 1, "name": str(k)} for k in range(num_classes)],
     }
@@ -103,8 +103,8 @@ def coco_annotations(objects: Sequence[Objects], num_classes: int) -> dict[str, 
 def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
     """The detections as the content of COCO's result file, numbered as in `coco_annotations`."""
     return [
-        {"image_id": picture, "category_id": int(label) + 1, "bbox": box, "score": float(score)}
-        for picture, found in enumerate(detections, 1)
+        {"image_id": image, "category_id": int(label) + 1, "bbox": box, "score": float(score)}
+        for image, found in enumerate(detections, 1)
         for box, label, score in zip(_corner_and_size(found.boxes), found.labels, found.scores, strict=True)
     ]
 

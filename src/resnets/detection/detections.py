@@ -1,6 +1,6 @@
-"""`Detections`: what a detector says about one picture, as plain arrays for measures and drawings.
+"""`Detections`: what a detector says about one image, as plain arrays for measures and drawings.
 
-Legend: n boxes of a picture; a box is x1 y1 x2 y2 in its pixels, edges and not pixel centres, so that its width is x2 - x1.
+Legend: n boxes of an image; a box is x1 y1 x2 y2 in its pixels, edges and not pixel centres, so that its width is x2 - x1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Detections:
-    """The boxes found in one picture, in any order."""
+    """The boxes found in one image, in any order."""
 
     boxes: np.ndarray
     """(n, 4) float32."""
@@ -32,7 +32,7 @@ class Detections:
 
     @staticmethod
     def of(output: Mapping[str, Tensor]) -> Detections:
-        """What a detector gives for a picture: boxes (n, 4), scores (n,), and labels (n,) from 1, as 0 is the background there."""
+        """What a detector gives for an image: boxes (n, 4), scores (n,), and labels (n,) from 1, as 0 is the background there."""
         boxes, labels, scores = (output[name].detach().cpu() for name in ("boxes", "labels", "scores"))
         return Detections(boxes.float().numpy(), labels.numpy() - 1, scores.float().numpy())
 
@@ -41,11 +41,11 @@ def check_labels(objects: Sequence[Objects], detections: Sequence[Detections], n
     """Checks what a measure is given.
 
     Raises:
-        ValueError: not one list of detections for each picture, or a label outside the classes.
+        ValueError: not one list of detections for each image, or a label outside the classes.
     """
     if len(objects) != len(detections):
         raise UserError(
-            f"{len(detections)} lists of detections for {len(objects)} pictures; give one for each, an empty one for none"
+            f"{len(detections)} lists of detections for {len(objects)} images; give one for each, an empty one for none"
         )
     for what, lists in (("an object", objects), ("a detection", detections)):
         for labels in (each.labels for each in lists):

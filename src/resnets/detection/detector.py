@@ -2,8 +2,8 @@
 
     maps = network (and pyramid)        proposals = proposer(maps)        classes and boxes = predictor(head(pooled proposals))
 
-Legend: N pictures, C channels, H W height and width of the padded batch; n proposals of a picture, K classes with the background, which is
-class 0. Sizes are (height, width) of the resized pictures; boxes are x1 y1 x2 y2 in their pixels until the very end.
+Legend: N images, C channels, H W height and width of the padded batch; n proposals of an image, K classes with the background, which is
+class 0. Sizes are (height, width) of the resized images; boxes are x1 y1 x2 y2 in their pixels until the very end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Target = Mapping[str, Tensor]
 
 
 class Detector(nn.Module):
-    """Calling it with pictures gives what is on them, or in training mode the losses.
+    """Calling it with images gives what is on them, or in training mode the losses.
 
     Submodules: `network` (without head), `neck` (a `Pyramid`, or None in layout c4), `proposer`, `box_head`, `box_predictor`.
     """
@@ -75,19 +75,19 @@ class Detector(nn.Module):
         return self
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Any:
-        """What is on pictures, or how wrong the detector is about them.
+        """What is on images, or how wrong the detector is about them.
 
         Args:
             images: each (C, h, w) floating point in [0, 1], of any size and not normalised.
-            targets: in training, for each picture "boxes" (G, 4) float32 in its pixels and "labels" (G,) int64 from 1; G may be 0.
+            targets: in training, for each image "boxes" (G, 4) float32 in its pixels and "labels" (G,) int64 from 1; G may be 0.
 
         Returns:
-            In evaluation mode for each picture a dict of `boxes` (m, 4) in its pixels, `labels` (m,) from 1 and `scores` (m,), surest
+            In evaluation mode for each image a dict of `boxes` (m, 4) in its pixels, `labels` (m,) from 1 and `scores` (m,), surest
             first; in training mode a dict of scalar losses, to be summed: loss_classifier, loss_box_reg, loss_objectness and
             loss_rpn_box_reg.
 
         Raises:
-            ValueError: pictures or targets that make no sense; the message has their number.
+            ValueError: images or targets that make no sense; the message has their number.
         """
         if self.training:
             return self.losses(images, targets)
@@ -125,7 +125,7 @@ class Detector(nn.Module):
         }
 
     def prepare(self, images: Sequence[Tensor], min_size: int | None = None) -> Batch:
-        """The pictures as one normalised batch; the shorter side is `min_size`, or as the spec says.
+        """The images as one normalised batch; the shorter side is `min_size`, or as the spec says.
 
         Raises:
             ValueError: as `check_images`.
@@ -147,11 +147,11 @@ class Detector(nn.Module):
         return maps[-1:] if self.neck is None else self.neck(maps)
 
     def propose(self, maps: Sequence[Tensor], sizes: Sequence[Size]) -> list[Tensor]:
-        """For each picture the boxes (n, 4) that may hold an object, surest first."""
+        """For each image the boxes (n, 4) that may hold an object, surest first."""
         return self.proposer.select(self.proposer(maps, padded_size(sizes, self.spec.size_divisible)), sizes)
 
     def describe(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
-        """The box head's features of all pictures' boxes (n, 4) in turn; with global context, twice as many."""
+        """The box head's features of all images' boxes (n, 4) in turn; with global context, twice as many."""
         if not self.spec.global_context:
             pooled, places = self.pooler(maps, boxes)
             return in_order(self.box_head(pooled), places)
@@ -163,11 +163,11 @@ class Detector(nn.Module):
     def classify(
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """For each picture what the head says of its proposals (n, 4), before any is dropped.
+        """For each image what the head says of its proposals (n, 4), before any is dropped.
 
         Returns:
             The probabilities (n, K) of the classes, background first, and the boxes (n, K, 4) that each class would have, inside the
-            picture. Both float32.
+            image. Both float32.
         """
         logits, deltas = self.box_predictor(self.describe(maps, proposals, sizes))
         counts = [len(each) for each in proposals]

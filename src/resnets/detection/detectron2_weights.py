@@ -1,6 +1,6 @@
 """detectron2's Faster R-CNNs: its model zoo's names as specs of ours, and its checkpoints.
 
-Names and arrangement of its tensors: `layouts`. Pictures are blue, green, red in [0, 255] there; ours are red, green, blue in [0, 1].
+Names and arrangement of its tensors: `layouts`. Images are blue, green, red in [0, 255] there; ours are red, green, blue in [0, 1].
 """
 
 from __future__ import annotations

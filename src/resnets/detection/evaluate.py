@@ -1,6 +1,6 @@
-"""Evaluation of a detector: every picture once, then COCO's and VOC's measures of all that it found.
+"""Evaluation of a detector: every image once, then COCO's and VOC's measures of all that it found.
 
-Legend: b pictures of a batch, N in all, K classes without the background, D detections of all pictures.
+Legend: b images of a batch, N in all, K classes without the background, D detections of all images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..data.annotations.objects import Objects
 
 Progress = Callable[[int], None]
-"""Is told how many pictures this process has seen, after each batch."""
+"""Is told how many images this process has seen, after each batch."""
 Observer = Callable[[list[int], list[dict[str, Tensor]]], None]
 """Is shown each batch's places in the data set and detections."""
 
@@ -41,7 +41,7 @@ class DetectionResult:
     num_images: int
     """N."""
     seconds: tuple[float, ...]
-    """Of each batch, a picture: from the pictures on the device to the boxes, without reading and decoding."""
+    """Of each batch, an image: from the images on the device to the boxes, without reading and decoding."""
 
     @property
     def score(self) -> float:
@@ -106,22 +106,22 @@ def evaluate_detector(
     progress: Progress | None = None,
     observe: Observer | None = None,
 ) -> DetectionResult:
-    """Runs `detector` over pictures and measures what it finds; it is left in the mode it was in.
+    """Runs `detector` over images and measures what it finds; it is left in the mode it was in.
 
-    Several processes bring a part of the pictures each and all get the result for all of them; a picture that two of them bring is
+    Several processes bring a part of the images each and all get the result for all of them; an image that two of them bring is
     counted once.
 
     Args:
-        detector: takes a list of pictures, each (3, H, W) float32 in [0, 1], and gives for each a dict of boxes (n, 4) in its pixels,
+        detector: takes a list of images, each (3, H, W) float32 in [0, 1], and gives for each a dict of boxes (n, 4) in its pixels,
             labels (n,) from 1 and scores (n,).
-        batches: pictures on the detector's device, and their places in the data set.
-        objects: what is in the picture at a place.
+        batches: images on the detector's device, and their places in the data set.
+        objects: what is in the image at a place.
         num_classes: K; None for what the detector's spec says.
         precision: "fp32", or "bf16" for autocast.
         observe: is shown each batch's places and detections.
 
     Raises:
-        ValueError: no pictures, or a label outside the K classes.
+        ValueError: no images, or a label outside the K classes.
     """
     if num_classes is None:
         num_classes = int(detector.spec.num_classes) - 1  # type: ignore[union-attr, arg-type]
@@ -147,7 +147,7 @@ def evaluate_detector(
     detector.train(was_training)
     all_places = sorted(set(world.gathered(torch.cat(places)).tolist()))
     if not all_places:
-        raise UserError("there are no pictures to evaluate on")
+        raise UserError("there are no images to evaluate on")
     found = _by_place(world.gathered(torch.cat(rows)).numpy())
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
     detections = [found.get(place, nothing) for place in all_places]
@@ -166,14 +166,14 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _row(place: int, output: dict[str, Tensor], rank: int) -> Tensor:
-    """A picture's detections as (n, 8) float64, which holds each value exactly: place, rank, box, label from 1, score."""
+    """An image's detections as (n, 8) float64, which holds each value exactly: place, rank, box, label from 1, score."""
     boxes, labels, scores = (output[name].detach().cpu().double() for name in ("boxes", "labels", "scores"))
     origin = torch.tensor([[place, rank]], dtype=torch.float64).expand(len(scores), 2)
     return torch.cat([origin, boxes, labels[:, None], scores[:, None]], 1)
 
 
 def _by_place(rows: np.ndarray) -> dict[int, Detections]:
-    """The detections (D, 8) of each picture that has some, in the order in which they come; where two processes brought the same picture,
+    """The detections (D, 8) of each image that has some, in the order in which they come; where two processes brought the same image,
     those of the first."""
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     places, starts = np.unique(rows[:, 0], return_index=True)

@@ -76,7 +76,7 @@ def _torchvision(spec: DetectorSpec) -> Rows:
         "proposer.deltas": "rpn.head.bbox_pred",
         "box_head.convs.{i}.conv": "roi_heads.box_head.{i}.0",
         "box_head.convs.{i}.norm": "roi_heads.box_head.{i}.1",
-        # fc6 and fc7 by name, or in a sequence where a ReLU follows each and a flattening layer stands before the first.
+        # fc6 and fc7 by name, or in a sequence where a ReLU follows each and a flattening layer comes before the first.
         **{
             f"box_head.layers.{i}": f"roi_heads.box_head.{convs + 1 + 2 * i if convs else f'fc{6 + i}'}"
             for i in range(spec.head_layers)
@@ -92,7 +92,7 @@ def _detectron2(spec: DetectorSpec) -> Rows:
         global_context=(False,),
     )  # fmt: skip
     if len(spec.image_mean) != 3:
-        raise UserError(f"detectron2 takes pictures of 3 channels, and this detector {len(spec.image_mean)}")
+        raise UserError(f"detectron2 takes images of 3 channels, and this detector {len(spec.image_mean)}")
     trunk = "backbone." if spec.layout == "c4" else "backbone.bottom_up."
     network = detectron2.table(spec.network_spec)
     anchors = _both(transposed_groups(len(spec.anchor_sizes[0]), len(spec.anchor_ratios)))

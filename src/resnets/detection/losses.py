@@ -1,6 +1,6 @@
 """The four losses of Faster R-CNN (Ren 2015, eq. 1; Fast R-CNN, eq. 1-3), in float32 whatever the precision around them.
 
-Legend: S sampled boxes of all pictures, P positive ones among them, K classes with the background. Without any box a loss is 0, and
+Legend: S sampled boxes of all images, P positive ones among them, K classes with the background. Without any box a loss is 0, and
 its gradients are zeros rather than missing, so that distributed training sees every parameter.
 """
 
@@ -24,7 +24,7 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def regression_loss(deltas: Tensor, targets: Tensor, *, beta: float, num_sampled: int) -> Tensor:
     """Smooth L1 (plain L1 for beta 0) of offsets (P, 4), summed and divided by the number S of all sampled boxes, not only of P.
 
-    Fast R-CNN's λ [u ≥ 1] leaves the background out of the sum; dividing by S gives a picture with few objects a small loss.
+    Fast R-CNN's λ [u ≥ 1] leaves the background out of the sum; dividing by S gives an image with few objects a small loss.
     """
     deltas = deltas.float()
     if beta == 0:

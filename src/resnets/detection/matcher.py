@@ -1,6 +1,6 @@
 """Which object a box stands for in training (Ren 2015 §3.1.2 for anchors, Fast R-CNN §2.3 for proposals).
 
-Legend: G objects of a picture, n boxes. IoU is intersection over union.
+Legend: G objects of an image, n boxes. IoU is intersection over union.
 """
 
 from __future__ import annotations

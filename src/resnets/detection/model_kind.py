@@ -7,4 +7,4 @@ from .detector import Detector
 from .spec import DetectorSpec
 
 DETECTOR: ModelKind[DetectorSpec, Detector] = ModelKind("detector", DetectorSpec, Detector, lambda spec: spec.num_classes - 1)
-"""Networks that say what is where on a picture."""
+"""Networks that say what is where on an image."""

@@ -1,6 +1,6 @@
-"""Prediction: what is where on ordinary picture files.
+"""Prediction: what is where on ordinary image files.
 
-Legend: C channels, H W height and width of a picture in pixels.
+Legend: C channels, H W height and width of an image in pixels.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ import torch
 
 from ..core.errors import UserError
 from ..core.reading import read_file
-from ..data.decoding.decode import EncodedPicture, Pixels
+from ..data.decoding.decode import EncodedImage, Pixels
 from ..data.errors import Unreadable
 from .detector import Detector
 
 
 @dataclass(frozen=True)
 class Found:
-    """One object on a picture."""
+    """One object on an image."""
 
     label: str
     score: float
     """Probability of its class, in [0, 1]."""
     box: tuple[float, float, float, float]
-    """x1 y1 x2 y2 in pixels of the picture."""
+    """x1 y1 x2 y2 in pixels of the image."""
 
 
 @dataclass(frozen=True, eq=False)
-class DetectedPicture:
-    """What the detector found on one picture, or why it could not be read."""
+class DetectedImage:
+    """What the detector found on one image, or why it could not be read."""
 
     path: Path
     pixels: Pixels | None = None
-    """(H, W, C) uint8, the picture as a viewer shows it."""
+    """(H, W, C) uint8, the image as a viewer shows it."""
     objects: tuple[Found, ...] = ()
     """From the surest on."""
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """One object a picture, without its pixels."""
+        """One object per image, without its pixels."""
         if self.error is not None:
             return {"path": str(self.path), "error": self.error}
         objects = [{"label": found.label, "score": found.score, "box": list(found.box)} for found in self.objects]
@@ -52,8 +52,8 @@ class DetectedPicture:
 
 def predict_boxes(
     detector: Detector, paths: Iterable[Path], *, min_score: float = 0.5, precision: str = "fp32"
-) -> Iterator[DetectedPicture]:
-    """What is on picture files, in their order; unreadable ones carry an error.
+) -> Iterator[DetectedImage]:
+    """What is on image files, in their order; unreadable ones carry an error.
 
     Args:
         min_score: objects with a smaller score are left out.
@@ -67,10 +67,10 @@ def predict_boxes(
     detector.eval()
     for path in paths:
         try:
-            pixels = EncodedPicture(read_file(path), 1 if len(detector.spec.image_mean) == 1 else 3).pixels()
+            pixels = EncodedImage(read_file(path), 1 if len(detector.spec.image_mean) == 1 else 3).pixels()
         except (OSError, Unreadable) as error:
             reason = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-            yield DetectedPicture(path, error=reason)
+            yield DetectedImage(path, error=reason)
             continue
         image = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1).float().div_(255)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -81,4 +81,4 @@ def predict_boxes(
             for box, label, score in rows
             if score >= min_score
         ]
-        yield DetectedPicture(path, pixels, tuple(sorted(objects, key=lambda found: -found.score)))
+        yield DetectedImage(path, pixels, tuple(sorted(objects, key=lambda found: -found.score)))

@@ -1,8 +1,8 @@
 """The region proposal network: boxes that may hold an object, whatever its class (Ren 2015, 1506.01497, §3).
 
-Legend: N pictures; a level has a map (N, C, h, w) and L = h w A anchors, A at each position; deltas are offsets from anchors
+Legend: N images; a level has a map (N, C, h, w) and L = h w A anchors, A at each position; deltas are offsets from anchors
 (`box_coder`). Objectness is a logit: the probability that an anchor stands for an object is its sigmoid. Sizes are (height, width) of the
-resized pictures without their padding.
+resized images without their padding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Predictions(NamedTuple):
     deltas: list[Tensor]
     """(N, L, 4) float32."""
     anchors: list[Tensor]
-    """(L, 4) float32, in pixels of the resized pictures."""
+    """(L, 4) float32, in pixels of the resized images."""
 
 
 class Proposer(nn.Module):
@@ -57,7 +57,7 @@ class Proposer(nn.Module):
             self.register_buffer(f"cells{i}", cells, persistent=False)
 
     def forward(self, maps: Sequence[Tensor], padded: Size) -> Predictions:
-        """Predictions for maps (N, C, h, w), one a level, of pictures padded to that size."""
+        """Predictions for maps (N, C, h, w), one per level, of images padded to that size."""
         found = Predictions([], [], [])
         for i, x in enumerate(maps):
             for conv in self.convs:
@@ -81,7 +81,7 @@ class Proposer(nn.Module):
 
     @torch.no_grad()
     def select(self, found: Predictions, sizes: Sequence[Size]) -> list[Tensor]:
-        """For each picture its proposals (n, 4) inside it, surest first. No gradient flows through them.
+        """For each image its proposals (n, 4) inside it, surest first. No gradient flows through them.
 
         The best anchors of each level, by objectness, are decoded; NMS goes level by level; the best of all that remain are kept.
         """
@@ -106,7 +106,7 @@ class Proposer(nn.Module):
         return proposals
 
     def losses(self, found: Predictions, sizes: Sequence[Size], objects: Sequence[Tensor]) -> dict[str, Tensor]:
-        """loss_objectness and loss_rpn_box_reg, scalars, where `objects` are each picture's true boxes (G, 4), G from 0 on."""
+        """loss_objectness and loss_rpn_box_reg, scalars, where `objects` are each image's true boxes (G, 4), G from 0 on."""
         anchors = torch.cat(found.anchors)
         positive, negative, targets = [], [], []
         with torch.no_grad():
@@ -128,7 +128,7 @@ class Proposer(nn.Module):
         }
 
     def match(self, anchors: Tensor, objects: Tensor, size: Size) -> Tensor:
-        """For each anchor (L, 4) the index of its object in (G, 4), or BACKGROUND or BETWEEN (`matcher`), in a picture of that size."""
+        """For each anchor (L, 4) the index of its object in (G, 4), or BACKGROUND or BETWEEN (`matcher`), in an image of that size."""
         spec = self.spec
         rule = {"positive": spec.rpn_positive_iou, "negative": spec.rpn_negative_iou}
         if not spec.rpn_ignore_outside:

@@ -1,6 +1,6 @@
 """The feature pyramid (Lin 2017, 1612.03144, §3): every level sees the coarser ones.
 
-Legend: N pictures, C_i channels of the network's i-th map, d of the pyramid's; h w a map's height and width. Levels are named by log2
+Legend: N images, C_i channels of the network's i-th map, d of the pyramid's; h w a map's height and width. Levels are named by log2
 of their strides: P2 has stride 4.
 """
 
@@ -33,7 +33,7 @@ class Pyramid(nn.Module):
         channels: C_i, finest map first.
         levels: the maps' levels, in the same order.
         width: d.
-        norm: batch norm behind each convolution.
+        norm: batch norm after each convolution.
     """
 
     def __init__(self, channels: Sequence[int], levels: Sequence[int], width: int, *, norm: bool = False) -> None:

@@ -29,13 +29,13 @@ class DetectionRecipe(RunRecipe):
     """Weights to start from: a detector's (a run, a model file, torchvision's or detectron2's file), or those of the network in it, as
     `resnets train --weights` takes them; unset: fresh ones."""
     flip: bool = True
-    """Mirror each training picture with probability 1/2."""
+    """Mirror each training image with probability 1/2."""
     loading: Literal["auto", "memory", "stream"] = "auto"
-    """Keep decoded pictures in memory, or decode them each time they come; auto: memory where there is room."""
+    """Keep decoded images in memory, or decode them each time they come; auto: memory where there is room."""
     batch_size: Positive = 2
-    """Pictures an optimizer step."""
+    """Images an optimizer step."""
     epochs: Positive = 12
-    """Passes over the training pictures."""
+    """Passes over the training images."""
     optimizer: Optimizer = Optimizer(learning_rate=0.0025, nesterov=False)
     """How gradients change weights."""
     schedule: Schedule = Schedule(kind="step", milestones=(2 / 3, 8 / 9), warmup=0.01)
@@ -47,7 +47,7 @@ class DetectionRecipe(RunRecipe):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """fp32, bf16 autocast (weights, norms' statistics and the losses stay fp32), or auto: bf16 where the device multiplies it itself."""
     examples: Positive = 12
-    """Pictures with boxes on the report's page."""
+    """Images with boxes on the report's page."""
 
     @field_validator("detector")
     @classmethod

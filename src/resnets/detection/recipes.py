@@ -33,7 +33,7 @@ FASHION_SCENES_C4 = DetectionRecipe(
 )
 
 # Source:    He 2015, Appendix A and Table 7 (VOC 07+12, ResNet-101: mAP 76.4 % on the test of 2007); Ren 2015 §3.3: 80k steps of one
-#            picture (here 2), 0.001, times 0.1 behind 60k, momentum 0.9, weight decay 0.0005, trained from ImageNet's weights
+#            image (here 2), 0.001, times 0.1 after 60k, momentum 0.9, weight decay 0.0005, trained from ImageNet's weights
 # Result:    not run here: neither VOC nor ImageNet's weights were at hand
 VOC_RESNET101_C4 = DetectionRecipe(
     name="voc-resnet101-c4",
@@ -46,7 +46,7 @@ VOC_RESNET101_C4 = DetectionRecipe(
     schedule=Schedule(kind="step", milestones=(2 / 3,), warmup=0.005),
 )
 
-# Source:    He 2015, Appendix A and Table 8 (COCO, ResNet-101: AP@0.5 48.4 %, AP@[.5:.95] 27.2 %): 240k steps of 8 pictures at 0.001,
+# Source:    He 2015, Appendix A and Table 8 (COCO, ResNet-101: AP@0.5 48.4 %, AP@[.5:.95] 27.2 %): 240k steps of 8 images at 0.001,
 #            then 80k at 0.0001
 # Result:    not run here: COCO was not at hand
 COCO_RESNET101_C4 = DetectionRecipe(
@@ -60,8 +60,8 @@ COCO_RESNET101_C4 = DetectionRecipe(
     schedule=Schedule(kind="step", milestones=(0.75,), warmup=0.002),
 )
 
-# Source:    torchvision's reference for fasterrcnn_resnet50_fpn (COCO val2017: AP 37.0 %): 26 epochs of 8 x 2 pictures at 0.02,
-#            times 0.1 behind epochs 16 and 22, warmed up for 1,000 steps
+# Source:    torchvision's reference for fasterrcnn_resnet50_fpn (COCO val2017: AP 37.0 %): 26 epochs of 8 x 2 images at 0.02,
+#            times 0.1 after epochs 16 and 22, warmed up for 1,000 steps
 # Result:    not run here: COCO was not at hand
 COCO_RESNET50_FPN = DetectionRecipe(
     name="coco-resnet50-fpn",

@@ -1,6 +1,6 @@
 """The regions from which the box head learns, and what becomes of its predictions (Fast R-CNN §2.3 and §3).
 
-Legend: n proposals or regions of a picture, G its objects, K classes with the background, which is class 0. Boxes as in boxes.py.
+Legend: n proposals or regions of an image, G its objects, K classes with the background, which is class 0. Boxes as in boxes.py.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .spec import DetectorSpec
 
 
 class Regions(NamedTuple):
-    """Sampled regions of all pictures with what the head should say of them."""
+    """Sampled regions of all images with what the head should say of them."""
 
     boxes: list[Tensor]
-    """For each picture (n, 4)."""
+    """For each image (n, 4)."""
     labels: Tensor
-    """Of all pictures' regions in turn, (R,) int64."""
+    """Of all images' regions in turn, (R,) int64."""
     positive: Tensor
     """Indices (P,) of those that are objects."""
     deltas: Tensor
@@ -34,10 +34,10 @@ class Regions(NamedTuple):
 
 @torch.no_grad()
 def training_regions(spec: DetectorSpec, proposals: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> Regions:
-    """Draws regions from each picture's proposals (n, 4) and its objects' own boxes.
+    """Draws regions from each image's proposals (n, 4) and its objects' own boxes.
 
     Args:
-        targets: for each picture "boxes" (G, 4) in the proposals' pixels and "labels" (G,) int64 from 1.
+        targets: for each image "boxes" (G, 4) in the proposals' pixels and "labels" (G,) int64 from 1.
     """
     boxes, labels, positive, deltas = [], [], [], []
     before = 0
@@ -59,14 +59,14 @@ def training_regions(spec: DetectorSpec, proposals: Sequence[Tensor], targets: S
 
 
 def detections(spec: DetectorSpec, scores: Tensor, boxes: Tensor, size: Size) -> dict[str, Tensor]:
-    """What is left of a picture's predictions: boxes (m, 4) inside it, labels (m,) int64 from 1, scores (m,), surest first.
+    """What is left of an image's predictions: boxes (m, 4) inside it, labels (m,) int64 from 1, scores (m,), surest first.
 
     A region may give several detections, of different classes. NMS goes class by class.
 
     Args:
         scores: (n, K) probabilities, background first.
         boxes: (n, K, 4), each class's own, or (n, 1, 4), the same for all.
-        size: height and width of the picture in the boxes' pixels.
+        size: height and width of the image in the boxes' pixels.
     """
     rows, classes = torch.where(scores[:, 1:] > spec.box_min_score)
     labels = classes + 1

@@ -1,6 +1,6 @@
-"""Pictures of any size to one batch, and boxes along with them (Fast R-CNN §5.2; torchvision's order of steps).
+"""Images of any size to one batch, and boxes along with them (Fast R-CNN §5.2; torchvision's order of steps).
 
-Legend: N pictures, C channels, H W height and width of the padded batch, h w of one picture; sizes are (height, width).
+Legend: N images, C channels, H W height and width of the padded batch, h w of one image; sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .boxes import Size
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised pictures side by side."""
+    """Normalised images side by side."""
 
     images: Tensor
-    """(N, C, H, W), zero where a picture does not reach."""
+    """(N, C, H, W), zero where an image does not reach."""
     sizes: list[Size]
-    """Of each picture in the batch, after resizing."""
+    """Of each image in the batch, after resizing."""
     originals: list[Size]
-    """Of each picture before."""
+    """Of each image before."""
 
 
 def resized_size(size: Size, min_size: int, max_size: int) -> Size:
-    """The size of a picture whose shorter side becomes min_size, or whose longer one max_size where that is less.
+    """The size of an image whose shorter side becomes min_size, or whose longer one max_size where that is less.
 
-    Rounded down as in torchvision; a side of a very long and thin picture is 1 at least.
+    Rounded down as in torchvision; a side of a very long and thin image is 1 at least.
     """
     scale = min(min_size / min(size), max_size / max(size))
     return max(1, math.floor(float(size[0]) * scale)), max(1, math.floor(float(size[1]) * scale))
@@ -46,12 +46,12 @@ def padded_size(sizes: Sequence[Size], divisible: int) -> Size:
 def make_batch(
     images: Sequence[Tensor], mean: Tensor, std: Tensor, *, min_sizes: Sequence[int], max_size: int, divisible: int
 ) -> Batch:
-    """Normalises, resizes (bilinear, without antialiasing) and pads pictures.
+    """Normalises, resizes (bilinear, without antialiasing) and pads images.
 
     Args:
         images: each (C, h, w), floating point in [0, 1].
         mean: (C, 1, 1), and `std` too.
-        min_sizes: the shorter side of each picture after resizing, as far as max_size allows.
+        min_sizes: the shorter side of each image after resizing, as far as max_size allows.
     """
     originals = [(image.shape[1], image.shape[2]) for image in images]
     sizes = [resized_size(size, least, max_size) for size, least in zip(originals, min_sizes, strict=True)]
@@ -66,5 +66,5 @@ def make_batch(
 
 
 def drawn_sizes(choices: Sequence[int], number: int) -> list[int]:
-    """One of the choices for each of `number` pictures, from torch's global generator (a draw each, as in torchvision)."""
+    """One of the choices for each of `number` images, from torch's global generator (a draw each, as in torchvision)."""
     return [choices[int(torch.empty(1).uniform_(0.0, float(len(choices))))] for _ in range(number)]

@@ -1,6 +1,6 @@
 """Pooling regions: the part of a map under each box, at one size (Fast R-CNN §2.1; He 2017, 1703.06870, §3; FPN, eq. 1).
 
-Legend: R regions of all pictures, C channels, r height and width of a pooled region; N pictures; h w a map's height and width.
+Legend: R regions of all images, C channels, r height and width of a pooled region; N images; h w a map's height and width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .roi_align import roi_align_rows
 from .spec import DetectorSpec
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
-"""A region as large as ImageNet's pictures belongs on P4 (FPN §4.2)."""
+"""A region as large as ImageNet's images belongs on P4 (FPN §4.2)."""
 _EPSILON = 1e-6  # torchvision's: keeps a region of exactly 224 · 2^i pixels on the coarser level despite rounding
 
 
@@ -41,7 +41,7 @@ class RegionPooler:
 
         Args:
             maps: (N, C, h, w) at the strides; more maps than strides are left alone.
-            boxes: for each of the N pictures (n, 4) in pixels of the resized picture.
+            boxes: for each of the N images (n, 4) in pixels of the resized image.
         """
         owners = [each.new_full((len(each), 1), i) for i, each in enumerate(boxes)]
         rois = torch.cat((torch.cat(owners), torch.cat(list(boxes))), dim=1)
@@ -64,5 +64,5 @@ class RegionPooler:
 
 
 def in_order(features: Tensor, places: Tensor | None) -> Tensor:
-    """Features (R, …) of regions that stand at `places`, in the order of the places."""
+    """Features (R, …) of regions that are at `places`, in the order of the places."""
     return features if places is None else features[torch.argsort(places)]

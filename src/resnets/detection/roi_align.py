@@ -6,7 +6,7 @@ The weights depend on boxes alone, so a cell is a bag of 4S² positions with wei
 backward. torchvision's operator goes value by value and scatters gradients in one thread; this one is several times faster on a CPU, and
 equal but for the order of its sums. On a GPU torchvision's is the better one.
 
-Legend: R regions of all pictures, C channels, r height and width of a pooled region, S samples a cell in each direction; N pictures; h w a
+Legend: R regions of all images, C channels, r height and width of a pooled region, S samples a cell in each direction; N images; h w a
 map's height and width.
 """
 
@@ -22,7 +22,7 @@ def roi_align_rows(x: Tensor, rois: Tensor, size: int, scale: float, sampling: i
 
     Args:
         x: (N, C, h, w) floating point; gradients flow to it.
-        rois: (R, 5) float32: number of the picture, then x1 y1 x2 y2 in pixels.
+        rois: (R, 5) float32: number of the image, then x1 y1 x2 y2 in pixels.
         size: r.
         scale: what takes pixels to positions on the map.
         sampling: S, from 1 on; torchvision's 0 (as many as there are pixels) gives bags of many lengths and is not made here.
@@ -46,7 +46,7 @@ def roi_align_rows(x: Tensor, rois: Tensor, size: int, scale: float, sampling: i
 
 
 def _line(start: Tensor, end: Tensor, size: int, sampling: int, length: int, aligned: bool) -> tuple[Tensor, Tensor]:
-    """Along one side of regions from start to end (R,): for each cell the 2S positions that its samples lie between, (R, r, 2S) int64,
+    """Along one side of regions from start to end (R,): for each cell the 2S positions that its samples are between, (R, r, 2S) int64,
     and their weights, which are 0 for samples further than one pixel outside the map."""
     extent = end - start if aligned else (end - start).clamp(min=1.0)
     cell = (extent / size)[:, None, None]

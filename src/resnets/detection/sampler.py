@@ -1,4 +1,4 @@
-"""The boxes that enter a loss: a fixed number a picture, of which at most a share is positive (Ren 2015 §3.1.3, Fast R-CNN §2.3)."""
+"""The boxes that enter a loss: a fixed number per image, of which at most a share is positive (Ren 2015 §3.1.3, Fast R-CNN §2.3)."""
 
 from __future__ import annotations
 

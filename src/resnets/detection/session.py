@@ -1,6 +1,6 @@
 """Detectors in training: a `DetectionRecipe` turned into a session.
 
-Legend: b pictures of a batch.
+Legend: b images of a batch.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..training.session import AllLearn, Session
 from ..weights.model_file import ModelDescription
 from .detector import Detector
 from .evaluate import DetectionResult, evaluate_detector
-from .feed import DetectionFeed, open_detection_feed, smallest_picture
+from .feed import DetectionFeed, open_detection_feed, smallest_image
 from .model_kind import DETECTOR
 from .recipe import DetectionRecipe
+from .report_examples import DetectionWatcher
 from .spec import DetectorSpec
-from .watching import DetectionWatcher
 from .weights import create_detector
 
 
 class Detecting:
-    """The objective of detectors: the sum of their losses, each a mean over samples of all the pictures (Ren 2015, eq. 1).
+    """The objective of detectors: the sum of their losses, each a mean over samples of all the images (Ren 2015, eq. 1).
 
-    Parts and processes draw their own samples, and the means of all are averaged, weighed by their pictures: the mean over all samples
-    where every picture fills its quota.
+    Parts and processes draw their own samples, and the means of all are averaged, weighed by their images: the mean over all samples
+    where every image fills its quota.
     """
 
     def __call__(self, network: nn.Module, part: Inputs, precision: Precision) -> Outcome:
-        """The outcome on `part`; its targets are one dict a picture."""
+        """The outcome on `part`; its targets are one dict per image."""
         with precision():
             losses: dict[str, Tensor] = network(part.images, part.targets)
         count = len(part)
@@ -63,21 +63,21 @@ class DetectionSession(Session[DetectionRecipe, Detector, SceneBatch, DetectionW
 
     @property
     def training(self) -> SceneLoader:
-        """The pictures to learn from."""
+        """The images to learn from."""
         return self.feed.training
 
     def inputs(self, batch: SceneBatch) -> Inputs:
-        """The pictures and what is on each."""
+        """The images and what is on each."""
         return Inputs(batch.images, batch.targets)
 
     def evaluate(self, watcher: DetectionWatcher | None = None) -> DetectionResult:
-        """Evaluates the detector on the pictures that it does not learn from."""
+        """Evaluates the detector on the images that it does not learn from."""
         self.world.share_buffers(self.evaluated)
         feed = self.feed
         return evaluate_detector(
             self.evaluated,
             feed.evaluation.in_order(),
-            feed.pictures.objects,
+            feed.images.objects,
             num_classes=len(feed.classes),
             precision=self.recipe.evaluation.precision,
             world=self.world,
@@ -85,7 +85,7 @@ class DetectionSession(Session[DetectionRecipe, Detector, SceneBatch, DetectionW
         )
 
     def watch(self) -> DetectionWatcher:
-        """Keeps the first pictures with what is found on them."""
+        """Keeps the first images with what is found on them."""
         return DetectionWatcher(self.recipe.examples)
 
     def write_report(
@@ -96,7 +96,7 @@ class DetectionSession(Session[DetectionRecipe, Detector, SceneBatch, DetectionW
             from ..reports.scene_report import DETECTION, write_scene_report
 
             feed = self.feed
-            examples = watcher.examples(feed.pictures, self.classes)
+            examples = watcher.examples(feed.images, self.classes)
             write_scene_report(
                 path, DETECTION, self.recipe, self.network_name, events, environment, examples,
                 measured_on=feed.evaluated_on, excluded=feed.unreadable(),
@@ -111,7 +111,7 @@ class DetectionSession(Session[DetectionRecipe, Detector, SceneBatch, DetectionW
 def open_session(
     recipe: DetectionRecipe, device: torch.device, report: Callable[[str], None], world: World = ALONE
 ) -> DetectionSession:
-    """Seeds, opens the pictures, builds the detector and everything around it, for this process's place in the world.
+    """Seeds, opens the images, builds the detector and everything around it, for this process's place in the world.
 
     Raises:
         ValueError: the recipe asks for what cannot be had (data, weights, device).
@@ -124,6 +124,6 @@ def open_session(
     network.classes = feed.classes
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    example = [torch.zeros(len(network.spec.image_mean), *smallest_picture(feed), device=device)]
+    example = [torch.zeros(len(network.spec.image_mean), *smallest_image(feed), device=device)]
     average, step = assembled(recipe, network, Detecting(), example, world, report)
     return DetectionSession(recipe, network.spec, feed, device, network, average, step, AllLearn(), world)

@@ -3,7 +3,7 @@
 Ren 2015 (1506.01497); He 2015 (1512.03385), Appendix A; Girshick 2015 (Fast R-CNN, 1504.08083); Lin 2017 (FPN, 1612.03144).
 
 Legend: a *level* is a feature map with anchors of its own; its number is log2 of its stride, so that P2 has stride 4. A *region* is a box
-whose features the box head sees. IoU is intersection over union. Sizes are in pixels of the resized picture unless said otherwise.
+whose features the box head sees. IoU is intersection over union. Sizes are in pixels of the resized image unless said otherwise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Size = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseModel):
-    """Frozen, without fields that nobody knows; every field's docstring describes it."""
+    """Frozen, without unknown fields; every field's docstring describes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -48,9 +48,9 @@ class TestTime(Settings):
     voting_iou: Share | None = None
     """Each box left by NMS becomes the score-weighted mean of the boxes with at least this IoU to it (Gidaris 2015); None for none."""
     flip: bool = False
-    """Also look at the mirrored picture."""
+    """Also look at the mirrored image."""
     sizes: tuple[Positive, ...] = ()
-    """Shorter sides of the picture at which to look; empty for the spec's min_size (Appendix A, "Multi-scale testing")."""
+    """Shorter sides of the image at which to look; empty for the spec's min_size (Appendix A, "Multi-scale testing")."""
 
     def with_more(self, more: TestTime) -> TestTime:
         """What either asks for; where both name a value, that of `more`."""
@@ -97,13 +97,13 @@ class DetectorSpec(Settings):
     frozen_parts: tuple[str, ...] = ("conv1", "conv2_x")
     """Parts of the network that are not trained (Fast R-CNN §4.5 up to conv3_1 of VGG; torchvision, detectron2: conv1, conv2_x)."""
 
-    # the picture ---------------------------------------------------------------------------------
+    # the image ---------------------------------------------------------------------------------
     min_size: tuple[Positive, ...] = (800,)
     """Shorter side after resizing; training draws one of several, testing takes the last. 600 in Ren 2015, 800 in FPN §4."""
     max_size: Positive = 1333
     """Longer side after resizing, at most; it wins over min_size. 1000 in Fast R-CNN §5.2, 1333 in torchvision and detectron2."""
     image_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Subtracted from each channel of pictures in [0, 1]."""
+    """Subtracted from each channel of images in [0, 1]."""
     image_std: tuple[Size, ...] = (0.229, 0.224, 0.225)
     """Divides each channel."""
     size_divisible: Positive = 32
@@ -113,7 +113,7 @@ class DetectorSpec(Settings):
     pyramid_width: Positive = 256
     """Channels of the pyramid's maps (FPN §3: d = 256)."""
     pyramid_norm: bool = False
-    """Batch norm behind the pyramid's convolutions (torchvision's fasterrcnn_resnet50_fpn_v2)."""
+    """Batch norm after the pyramid's convolutions (torchvision's fasterrcnn_resnet50_fpn_v2)."""
 
     # anchors -------------------------------------------------------------------------------------
     anchor_sizes: tuple[tuple[Size, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
@@ -123,8 +123,8 @@ class DetectorSpec(Settings):
     anchor_rounding: bool = True
     """Round the anchors' corners to whole pixels around the centre: torchvision and py-faster-rcnn do, detectron2 does not."""
     anchor_strides: Literal["measured", "nominal"] = "measured"
-    """Distance of neighbouring anchors: padded picture over map, rounded down (torchvision), or the level's stride (detectron2).
-    They differ where the picture is no multiple of the coarsest stride."""
+    """Distance of neighbouring anchors: padded image over map, rounded down (torchvision), or the level's stride (detectron2).
+    They differ where the image is no multiple of the coarsest stride."""
 
     # the region proposal network -----------------------------------------------------------------
     rpn_width: Positive | None = None
@@ -132,13 +132,13 @@ class DetectorSpec(Settings):
     rpn_convolutions: Positive = 1
     """Number of its 3x3 convolutions; 2 in torchvision's v2."""
     rpn_objectness: Literal["sigmoid", "softmax"] = "sigmoid"
-    """One logit an anchor (torchvision, detectron2), or two and a softmax (Ren 2015 §3.1)."""
+    """One logit per anchor (torchvision, detectron2), or two and a softmax (Ren 2015 §3.1)."""
     rpn_pre_nms_train: Positive = 2000
     """Best anchors a level that reach NMS, in training (py-faster-rcnn: 12000 at its one level)."""
     rpn_pre_nms_test: Positive = 1000
     """The same in testing (py-faster-rcnn: 6000)."""
     rpn_post_nms_train: Positive = 2000
-    """Proposals a picture, in training (Ren 2015 §3.3: 2000)."""
+    """Proposals an image, in training (Ren 2015 §3.3: 2000)."""
     rpn_post_nms_test: Positive = 1000
     """The same in testing (300 in Ren 2015 §3.3 and He 2015, Appendix A)."""
     rpn_nms_iou: Share = 0.7
@@ -152,9 +152,9 @@ class DetectorSpec(Settings):
     rpn_negative_iou: Share = 0.3
     """An anchor below this IoU to all objects is negative; those between count for nothing."""
     rpn_ignore_outside: bool = False
-    """Leave anchors that cross the picture's border out of training (Ren 2015 §3.3; torchvision and detectron2 keep them)."""
+    """Leave anchors that cross the image's border out of training (Ren 2015 §3.3; torchvision and detectron2 keep them)."""
     rpn_batch: Positive = 256
-    """Anchors a picture in the loss (Ren 2015 §3.1.3)."""
+    """Anchors an image in the loss (Ren 2015 §3.1.3)."""
     rpn_positive_share: Share = 0.5
     """At most this share of them is positive."""
     rpn_loss_beta: Annotated[float, Field(ge=0)] = 1 / 9
@@ -177,7 +177,7 @@ class DetectorSpec(Settings):
     head_width: Positive = 1024
     """Layout fpn: width of the linear layers."""
     global_context: bool = False
-    """The whole picture as one more region, whose features are joined to every region's (He 2015, Appendix A, "Global context")."""
+    """The whole image as one more region, whose features are joined to every region's (He 2015, Appendix A, "Global context")."""
     predictor_initialization: Literal["torch", "gaussian"] = "torch"
     """PyTorch's own (torchvision), or normal with deviation 0.01 for scores and 0.001 for boxes (Fast R-CNN §2.3; detectron2)."""
 
@@ -187,7 +187,7 @@ class DetectorSpec(Settings):
     box_negative_iou: Share = 0.5
     """A proposal below this is background; those between count for nothing."""
     box_batch: Positive = 512
-    """Regions a picture in the loss: 512 in torchvision and detectron2, 128 in py-faster-rcnn."""
+    """Regions an image in the loss: 512 in torchvision and detectron2, 128 in py-faster-rcnn."""
     box_positive_share: Share = 0.25
     """At most this share of them is of a class (Fast R-CNN §2.3)."""
     box_weights: tuple[Size, Size, Size, Size] = (10.0, 10.0, 5.0, 5.0)
@@ -201,7 +201,7 @@ class DetectorSpec(Settings):
     box_nms_iou: Share = 0.5
     """Detections with a greater IoU to a better one of their class are dropped (0.3 in py-faster-rcnn)."""
     box_detections: Positive = 100
-    """Detections a picture, at most."""
+    """Detections an image, at most."""
     testing: TestTime = TestTime()
     """What is added in testing."""
 
@@ -225,7 +225,7 @@ class DetectorSpec(Settings):
         if len(self.image_mean) != len(self.image_std):
             raise UserError(f"image_mean has {len(self.image_mean)} channels and image_std {len(self.image_std)}; give one each")
         if not self.min_size:
-            raise UserError("min_size is empty; give the shorter side of the resized picture, such as 800")
+            raise UserError("min_size is empty; give the shorter side of the resized image, such as 800")
         if self.layout == "c4" and len(spec.blocks) < 2:
             raise UserError(f"layout c4 makes the last stage the box head, but {self.network!r} has one stage only; use fpn")
         strides = self.map_strides
@@ -268,7 +268,7 @@ class DetectorSpec(Settings):
 
     @property
     def plain_network(self) -> NetworkSpec:
-        """The network as the zoo has it, without a head, for pictures with as many channels as `image_mean`."""
+        """The network as the zoo has it, without a head, for images with as many channels as `image_mean`."""
         return _trunk(self.network, len(self.image_mean), self.norm)
 
     @property

@@ -1,17 +1,17 @@
-"""What may be added when a detector is tested: box refinement, box voting, several scales, mirrored pictures (He 2015, Appendix A).
+"""What may be added when a detector is tested: box refinement, box voting, several scales, mirrored images (He 2015, Appendix A).
 
-Legend: N pictures, n proposals of a picture, R of all pictures, K classes with the background, F features of a region. Boxes are in pixels
-of the picture as the spec resizes it (the *base* picture) unless said otherwise.
+Legend: N images, n proposals of an image, R of all images, K classes with the background, F features of a region. Boxes are in pixels
+of the image as the spec resizes it (the *base* image) unless said otherwise.
 
-Proposals come from the base picture alone ("multi-scale testing only for the Fast R-CNN step"); what changes is how they are judged:
+Proposals come from the base image alone ("multi-scale testing only for the Fast R-CNN step"); what changes is how they are judged:
 
 - Several scales: "we select two adjacent scales from the pyramid"; the head runs on both and the features are "merged by maxout". How the
-  two are chosen is not said. Here they are those between which the region would have 224 x 224 pixels, the size of ImageNet's pictures
+  two are chosen is not said. Here they are those between which the region would have 224 x 224 pixels, the size of ImageNet's images
   at which a single scale is chosen in He 2014 (1406.4729, section 4.1), or the two at the end.
-- Mirrored: probabilities and boxes are means over the picture and its mirror image.
+- Mirrored: probabilities and boxes are means over the image and its mirror image.
 - Box refinement: "we pool a new feature from the regressed box and obtain a new classification score and a new regressed box", and both
   predictions go on. The regressed box is that of the class, not the background, that is most probable.
-- Box voting (Gidaris 2015, 1505.01749, §5): behind NMS, each box becomes the mean of its class's boxes with an IoU of at least
+- Box voting (Gidaris 2015, 1505.01749, §5): after NMS, each box becomes the mean of its class's boxes with an IoU of at least
   `voting_iou` to it, weighed by their scores. Its own score stays.
 """
 
@@ -59,15 +59,15 @@ class Testable(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """The pictures at one scale, perhaps mirrored."""
+    """The images at one scale, perhaps mirrored."""
 
     maps: Sequence[Tensor]
     sizes: list[Size]
-    """Of each picture at this scale."""
+    """Of each image at this scale."""
 
 
 def detect(detector: Testable, images: Sequence[Tensor], options: TestTime) -> list[dict[str, Tensor]]:
-    """What is on pictures, as the detector itself gives it in evaluation mode, with the additions of `options`."""
+    """What is on images, as the detector itself gives it in evaluation mode, with the additions of `options`."""
     batch = detector.prepare(images)
     base = View(detector.maps(batch.images), batch.sizes)
     proposals = detector.propose(base.maps, base.sizes)
@@ -88,7 +88,7 @@ def detect(detector: Testable, images: Sequence[Tensor], options: TestTime) -> l
 
 
 def open_views(detector: Testable, images: Sequence[Tensor], base: View, options: TestTime) -> list[list[View]]:
-    """The pictures at all scales, smallest first, and where the options say so their mirror images likewise."""
+    """The images at all scales, smallest first, and where the options say so their mirror images likewise."""
     views = [[base] if not options.sizes else _scaled(detector, images, options)]
     if options.flip:
         mirror_images = [image.flip(-1) for image in images]
@@ -106,7 +106,7 @@ def _scaled(detector: Testable, images: Sequence[Tensor], options: TestTime) -> 
 
 
 def scaled_batch(detector: Testable, images: Sequence[Tensor], size: int) -> Batch:
-    """The pictures with a shorter side of `size`, prepared. The limit of the longer one grows along: it bounds the ratio of the sides."""
+    """The images with a shorter side of `size`, prepared. The limit of the longer one grows along: it bounds the ratio of the sides."""
     spec = detector.spec
     longest = round(spec.max_size * size / spec.min_size[-1])
     return make_batch(
@@ -117,12 +117,12 @@ def scaled_batch(detector: Testable, images: Sequence[Tensor], size: int) -> Bat
 def judge(
     detector: Testable, views: Sequence[Sequence[View]], sizes: Sequence[Size], proposals: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """As `Detector.classify`: for each picture the probabilities (n, K) and each class's boxes (n, K, 4), from all views.
+    """As `Detector.classify`: for each image the probabilities (n, K) and each class's boxes (n, K, 4), from all views.
 
     Args:
-        views: scales of the pictures, and perhaps of their mirror images, see `open_views`.
-        sizes: of the base pictures.
-        proposals: for each picture (n, 4) in the base picture's pixels.
+        views: scales of the images, and perhaps of their mirror images, see `open_views`.
+        sizes: of the base images.
+        proposals: for each image (n, 4) in the base image's pixels.
     """
     all_scores, all_boxes = [], []
     for scales, flipped in zip(views, (False, True), strict=False):
@@ -139,7 +139,7 @@ def judge(
 
 
 def described(detector: Testable, scales: Sequence[View], sizes: Sequence[Size], boxes: Sequence[Tensor]) -> Tensor:
-    """The head's features (R, F) of the boxes (n, 4) of each picture, from the two scales that suit each best."""
+    """The head's features (R, F) of the boxes (n, 4) of each image, from the two scales that suit each best."""
     chosen = [suitable_scales(each, i, scales, sizes[i]) for i, each in enumerate(boxes)]
     features: Tensor | None = None
     for place, view in enumerate(scales):
@@ -157,20 +157,20 @@ def described(detector: Testable, scales: Sequence[View], sizes: Sequence[Size],
     return detector.describe(scales[0].maps, boxes, scales[0].sizes) if features is None else features
 
 
-def suitable_scales(boxes: Tensor, picture: int, scales: Sequence[View], size: Size) -> Tensor:
-    """The places (n, 2) of two adjacent scales, or twice that of the only one, for boxes (n, 4) of a picture whose base size is `size`."""
+def suitable_scales(boxes: Tensor, image: int, scales: Sequence[View], size: Size) -> Tensor:
+    """The places (n, 2) of two adjacent scales, or twice that of the only one, for boxes (n, 4) of an image whose base size is `size`."""
     if len(scales) == 1:
         return torch.zeros(len(boxes), 2, dtype=torch.long, device=boxes.device)
-    factors = boxes.new_tensor([(view.sizes[picture][0] * view.sizes[picture][1] / (size[0] * size[1])) ** 0.5 for view in scales])
+    factors = boxes.new_tensor([(view.sizes[image][0] * view.sizes[image][1] / (size[0] * size[1])) ** 0.5 for view in scales])
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1).sqrt()
-    # The last scale at which the region is no larger than it should be, as far as there is one behind it.
+    # The last scale at which the region is no larger than it should be, as far as there is one after it.
     smaller = (sides[:, None] * factors <= CANONICAL_SIZE).sum(1) - 1
     lower = smaller.clamp(0, len(scales) - 2)
     return torch.stack((lower, lower + 1), 1)
 
 
 def mirrored(boxes: Tensor, size: Size) -> Tensor:
-    """The boxes (…, 4) in the mirror image of a picture of that size."""
+    """The boxes (…, 4) in the mirror image of an image of that size."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack((size[1] - x2, y1, size[1] - x1, y2), -1)
 
@@ -200,5 +200,5 @@ def voted(found: dict[str, Tensor], scores: Tensor, boxes: Tensor, *, iou: float
 
 
 def _means(views: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """Picture by picture the mean over the views."""
+    """Image by image the mean over the views."""
     return [torch.stack(each).mean(0) if len(each) > 1 else each[0] for each in zip(*views, strict=True)]

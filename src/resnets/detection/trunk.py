@@ -1,6 +1,6 @@
 """The network of a detector: one of ours, its maps, and in layout c4 its last stage as the box head.
 
-Legend: N pictures, C channels, H W height and width in pixels; R regions, r height and width of a pooled region.
+Legend: N images, C channels, H W height and width in pixels; R regions, r height and width of a pooled region.
 He 2015, Appendix A: conv1 ... conv4_x are shared, and all layers of conv5_x are applied to each region.
 """
 
@@ -60,7 +60,7 @@ def build_trunk(spec: DetectorSpec) -> tuple[Network, StageHead | None]:
 def align_maps(network: nn.Module) -> None:
     """Pads every convolution and pool of an Inception network that has no padding, in place.
 
-    Without, its maps are a few positions smaller than picture over stride, and a region's features would be looked for beside it.
+    Without, its maps are a few positions smaller than image over stride, and a region's features would be looked for beside it.
     TF-slim's `align_feature_maps` does the same to detect objects with Inception-ResNet-v2 (Huang 2017, 1611.10012). Weights stay.
     """
     for module in network.modules():
@@ -73,7 +73,7 @@ def align_maps(network: nn.Module) -> None:
 def freeze(network: Network, head: StageHead | None, parts: tuple[str, ...]) -> None:
     """Takes the named parts out of training: no gradients, and for ever in evaluation mode."""
     own = network.parts
-    network.still = frozenset(part for part in parts if part in own)
+    network.eval_only = frozenset(part for part in parts if part in own)
     for part in parts:
         for module in own.get(part, (head,)):
             assert module is not None

@@ -1,10 +1,10 @@
 """Average precision as the PASCAL VOC challenge measures it, in both of its forms.
 
-Legend: N pictures, K classes, P objects of a class that count, D detections of it in all pictures, surest first.
+Legend: N images, K classes, P objects of a class that count, D detections of it in all images, surest first.
 
 Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV 2010, section 4.2, and its development kits:
 
-- A detection is held against the object of its class in its picture with which its intersection over union is largest. Below
+- A detection is held against the object of its class in its image with which its intersection over union is largest. Below
   0.5 it is a false positive; else it is right if no surer detection has claimed that object, and a false positive if one has.
 - Objects marked difficult count neither for nor against: they are none of P, and a detection of one is left out.
 - With precision p and recall r after each of the D detections, AP is the mean over t = 0, 0.1, ..., 1 of the largest p where
@@ -58,22 +58,22 @@ class VocAP:
 
 
 def voc_ap(objects: Sequence[Objects], detections: Sequence[Detections], num_classes: int, *, threshold: float = 0.5) -> VocAP:
-    """Measures the detections in N pictures against their objects.
+    """Measures the detections in N images against their objects.
 
     Detections of one score stay in the order in which they come. COCO's crowds are taken as difficult.
 
     Args:
-        objects: what is in each picture.
+        objects: what is in each image.
         detections: what was found in each.
         num_classes: K, the background not counted.
         threshold: intersection over union from which on a detection has found an object.
 
     Raises:
-        ValueError: not one list of detections for each picture, or a label outside the classes.
+        ValueError: not one list of detections for each image, or a label outside the classes.
     """
     check_labels(objects, detections, num_classes)
     labels, scores, claims, counts, positives = [], [], [], [], np.zeros(num_classes, np.int64)
-    first = 0  # number of the picture's first object, when all are counted through
+    first = 0  # number of the image's first object, when all are counted through
     for there, found in zip(objects, detections, strict=True):
         passed_over = there.difficult | there.crowd
         positives += np.bincount(there.labels[~passed_over], minlength=num_classes)
@@ -114,7 +114,7 @@ def _class_ap(right: np.ndarray, wrong: np.ndarray, positives: int) -> ClassAP:
     if not positives:
         return ClassAP(0, None, None)
     precision = right / np.maximum(1, right + wrong)
-    # From behind: the largest precision at this recall or a higher one.
+    # From the end: the largest precision at this recall or a higher one.
     best = np.maximum.accumulate(precision[::-1])[::-1]
     # Recall is compared as a ratio of whole numbers; 3 of 10 objects are a recall of 0.3, which 3 * 0.1 in floating point is above.
     reached = [np.flatnonzero(right * 10 >= tenth * positives) for tenth in range(11)]

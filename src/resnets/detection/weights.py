@@ -5,7 +5,7 @@ The names of a detector's tensors (`…` is `weight`, `bias`, or a norm's buffer
     network.conv1.*  network.conv2_x.*  ...        the trunk: names as in `resnets.networks.Network`, without its head; in layout c4
                                                    without its last stage too
     neck.lateral.p{level}.conv.…  .norm.…          layout fpn: the 1x1 convolutions, level = log2(stride): p2 p3 p4 p5
-    neck.output.p{level}.conv.…  .norm.…           layout fpn: the 3x3 convolutions behind the sums
+    neck.output.p{level}.conv.…  .norm.…           layout fpn: the 3x3 convolutions after the sums
     proposer.convs.{i}.…                           the region proposal network's 3x3 convolutions
     proposer.objectness.…                          its logits: A (sigmoid), or 2A (softmax: A of background, then A of objects)
     proposer.deltas.…                              its box regression: 4A, anchor by anchor (dx, dy, dw, dh)
@@ -129,9 +129,9 @@ def _with_trunk(spec: DetectorSpec, weights: str | Path, stated: set[str]) -> De
     plain = spec.plain_network
     read = read_weights(weights, plain)
     network, _ = network_from(read.state, read.spec, plain, origin=read.origin)
-    pictures = read.preprocessing
-    if pictures is not None and pictures.mean and pictures.std and len(pictures.mean) == plain.in_channels:
-        given = {"image_mean": pictures.mean, "image_std": pictures.std}
+    images = read.preprocessing
+    if images is not None and images.mean and images.std and len(images.mean) == plain.in_channels:
+        given = {"image_mean": images.mean, "image_std": images.std}
         spec = spec.updated(**{field: value for field, value in given.items() if field not in stated})
     detector = Detector(spec)
     load_trunk(detector, network.state_dict())

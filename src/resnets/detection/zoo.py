@@ -106,7 +106,7 @@ def _spec(name: str, changes: dict[str, Any]) -> DetectorSpec:
 
 
 def pyramid_anchors(network: str) -> tuple[tuple[float], ...]:
-    """One anchor size a level, eight strides long: 32 at stride 4, as in FPN §4.1."""
+    """One anchor size per level, eight strides long: 32 at stride 4, as in FPN §4.1."""
     stages = len(get_spec(network).blocks)
     # As many groups as there are levels pass validation; the strides are read from that spec.
     draft = DetectorSpec(network=network, anchor_sizes=((1.0,),) * (stages + 1), frozen_parts=())

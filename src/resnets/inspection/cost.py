@@ -24,11 +24,11 @@ class StageCost:
     layers: str
     """What the stage is made of, in words."""
     output: tuple[int, ...]
-    """Shape of its output for one picture: (C, *S)."""
+    """Shape of its output for one image: (C, *S)."""
     parameters: int
     """Trainable parameters (and frozen norms' affine ones, which the papers count too)."""
     macs: int
-    """Multiply-adds for one picture."""
+    """Multiply-adds for one image."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NetworkCost:
 
     stages: tuple[StageCost, ...]
     input: tuple[int, ...]
-    """Shape of one picture: (C, *S)."""
+    """Shape of one image: (C, *S)."""
 
     @property
     def parameters(self) -> int:
@@ -46,15 +46,15 @@ class NetworkCost:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one picture."""
+        """Multiply-adds for one image."""
         return sum(stage.macs for stage in self.stages)
 
 
 def network_cost(spec: NetworkSpec, input_size: int | None = None) -> NetworkCost:
-    """Counts the network of `spec` for one picture of `input_size` (its native size by default) in every spatial dimension.
+    """Counts the network of `spec` for one image of `input_size` (its native size by default) in every spatial dimension.
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     size = input_size or spec.input_size
     with torch.device("meta"):
@@ -82,9 +82,9 @@ def network_cost(spec: NetworkSpec, input_size: int | None = None) -> NetworkCos
 
 
 def too_small(size: int, error: Exception) -> ValueError:
-    """What to say where a forward pass failed on pictures of `size` pixels."""
+    """What to say where a forward pass failed on images of `size` pixels."""
     reason = str(error).splitlines()[0]
-    return ValueError(f"the network cannot take pictures of {size} pixels ({reason}); try a larger size")
+    return ValueError(f"the network cannot take images of {size} pixels ({reason}); try a larger size")
 
 
 def parts(network: Network) -> list[tuple[str, nn.Module]]:

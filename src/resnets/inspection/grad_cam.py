@@ -1,12 +1,12 @@
-"""Grad-CAM: which places of a picture speak for a class, by the gradient of its logit (Selvaraju et al. 2017, 1610.02391, eq. 1-2).
+"""Grad-CAM: which places of an image support a class, by the gradient of its logit (Selvaraju et al. 2017, 1610.02391, eq. 1-2).
 
-Legend: N batch, C channels of a stage's map A, S spatial shape of the pictures (H W), s of the map, c a class, y^c its logit.
+Legend: N batch, C channels of a stage's map A, S spatial shape of the images (H W), s of the map, c a class, y^c its logit.
 
     alpha_k^c = mean over positions ij of dy^c / dA^k_ij        (eq. 1)
     L^c = ReLU(sum over k of alpha_k^c A^k)                      (eq. 2)
 
-L^c is enlarged to the pictures' size and divided by its largest value, picture by picture: what one heat map calls 1 is not what
-another does. Where nothing speaks for the class, the map is 0 everywhere.
+L^c is enlarged to the images' size and divided by its largest value, image by image: what one heat map calls 1 is not what
+another does. Where nothing supports the class, the map is 0 everywhere.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ENLARGE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def grad_cam(network: Network, images: Tensor, target: int | Tensor | None = None, stage: str | None = None) -> Tensor:
-    """The heat map of each picture, (N, *S), float32 in [0, 1], on the pictures' device.
+    """The heat map of each image, (N, *S), float32 in [0, 1], on the images' device.
 
     The network is run with its running statistics and nothing dropped, and left as it was: modes, weights, their gradients.
 
     Args:
         network: any network of ours whose head gives classes, on the images' device.
         images: (N, C, *S), float32, as the network takes them.
-        target: c, one for all pictures or (N,) int64; None for the class that the network takes each picture for.
+        target: c, one for all images or (N,) int64; None for the class that the network takes each image for.
         stage: whose map A is (`conv1`, `conv2_x`, ...); None for the last, as in the paper.
 
     Raises:
@@ -45,7 +45,7 @@ def grad_cam(network: Network, images: Tensor, target: int | Tensor | None = Non
     modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
-        # A caller in inference mode gets a heat map all the same: the copy of the pictures is an ordinary tensor. It asks for a
+        # A caller in inference mode gets a heat map all the same: the copy of the images is an ordinary tensor. It asks for a
         # gradient, so that there is one where all weights are frozen.
         with torch.inference_mode(False), torch.enable_grad():
             maps = network.features(images.detach().clone().requires_grad_())
@@ -64,13 +64,13 @@ def grad_cam(network: Network, images: Tensor, target: int | Tensor | None = Non
 
 
 def _targets(logits: Tensor, target: int | Tensor | None) -> Tensor:
-    """The class whose logit is looked at, for each picture: (N,) int64."""
+    """The class whose logit is looked at, for each image: (N,) int64."""
     if target is None:
         return logits.detach().argmax(1)
     count, num_classes = logits.shape
     chosen = torch.as_tensor(target, dtype=torch.long, device=logits.device)
     if chosen.shape not in ((), (count,)):
-        raise UserError(f"target must be one class, or one for each of the {count} pictures, not of shape {tuple(chosen.shape)}")
+        raise UserError(f"target must be one class, or one for each of the {count} images, not of shape {tuple(chosen.shape)}")
     if count and not 0 <= int(chosen.min()) <= int(chosen.max()) < num_classes:
         raise UserError(f"target must be classes from 0 to {num_classes - 1}, not from {int(chosen.min())} to {int(chosen.max())}")
     return chosen.expand(count).clone()  # one of the caller's from inference mode could not be kept for the gradient

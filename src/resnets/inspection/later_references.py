@@ -26,8 +26,8 @@ _NORMAL = {"initialization": ("he-fan-in", "he-fan-out")}
 _HE2016_TEXT_SOURCES = {
     "activation_order": f"{_HE2016} Fig. 4 and Table 2",
     "shared_preactivation": f"{_HE2016} §4.1: the first unit activates before its two paths split",
-    "stem_activation": f"{_HE2016} §4.1: the first activation stands right behind conv1",
-    "blocks": f"{_HE2016} §3: 54 units of two layers make 110, appendix: 18 a stage of three make 164, 111 make 1001",
+    "stem_activation": f"{_HE2016} §4.1: the first activation comes right after conv1",
+    "blocks": f"{_HE2016} §3: 54 units of two layers make 110, appendix: 18 per stage of three make 164, 111 make 1001",
     "initialization": f"{_HE2016}, appendix: as in 1502.01852",
 }
 _HE2016_UNSTATED = frozenset({"norm_epsilon", "norm_momentum", "projection_norm", "conv_bias", "zero_init_residual"})
@@ -223,7 +223,7 @@ _INCEPTION_TEXT = Family(
             "Inception-ResNet-v1 (figures)", "Inception-ResNet-v2 (figures)",
         )),
         Remark(
-            "width of the 1×1 behind the branches of B and C", "that of the unit's input, 1152 and 2144",
+            "width of the 1×1 after the branches of B and C", "that of the unit's input, 1152 and 2144",
             "1154 and 2048, which cannot be added", f"{_INCEPTION} Figs. 17 and 19", ("Inception-ResNet-v2 (figures)",),
         ),
     ),

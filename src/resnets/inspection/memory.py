@@ -1,13 +1,13 @@
-"""Activation memory: the bytes that autograd keeps of one picture from the forward pass until the backward pass.
+"""Activation memory: the bytes that autograd keeps of one image from the forward pass until the backward pass.
 
 Counted on the meta device, without computing, by looking at every tensor that autograd saves (`saved_tensors_hooks`) in training
 mode, at float32. Counted are the maps that convolutions, norms, activations and pools need for their gradients, the max pool's indices
-(int64) and the picture itself, which the first convolution keeps. A storage that several operations keep, or that one operation overwrote
+(int64) and the image itself, which the first convolution keeps. A storage that several operations keep, or that one operation overwrote
 in place, counts once, in the part of the network that kept it first. Parameters, buffers, gradients, the optimizer's state, workspaces
 and the loss are not counted. With `gradient_checkpointing` the kept maps are the segments' inputs; the one segment that is recomputed
 at a time comes on top.
 
-The count is what a further picture in the batch adds: three pictures less two. What is kept once a batch (a norm's statistics of each
+The count is what a further image in the batch adds: three images less two. What is kept once per batch (a norm's statistics of each
 channel) is therefore not in it.
 """
 
@@ -21,10 +21,10 @@ from .cost import parts, too_small
 
 
 def activation_bytes(spec: NetworkSpec, input_size: int | None = None) -> dict[str, int]:
-    """Bytes for one picture of `input_size` pixels (the native size by default), by the names of `parts` (conv1, ..., head).
+    """Bytes for one image of `input_size` pixels (the native size by default), by the names of `parts` (conv1, ..., head).
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     size = input_size or spec.input_size
     with torch.device("meta"):

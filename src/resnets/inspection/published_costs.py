@@ -1,6 +1,6 @@
 """Parameters and multiply-adds as the papers print them, beside ours. Data is published_costs.yaml; importing this loads no torch.
 
-A paper prints two or three digits. Ours agrees with them if it rounds to the printed number or lies within 1 % of it; every printed
+A paper prints two or three digits. Ours agrees with them if it rounds to the printed number or is within 1 % of it; every printed
 number with which it does not has a reason. One fused multiply-add counts as one.
 """
 
@@ -30,7 +30,7 @@ class PublishedCost:
     """The network of the zoo that it is about, fields of its spec included."""
     quantity: Literal["parameters", "macs"]
     printed: str
-    """As it stands there: 3.8e9, 0.27M."""
+    """As printed there: 3.8e9, 0.27M."""
     source: str
     reason: str | None = None
     """Why ours is another; None where the two agree."""

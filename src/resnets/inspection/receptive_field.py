@@ -1,6 +1,6 @@
-"""The receptive field: how many pixels along one axis of the picture can change one position of a map.
+"""The receptive field: how many pixels along one axis of the image can change one position of a map.
 
-Arithmetic over kernels k, strides s, dilations d and paddings p, from the picture upwards. Position i of a map sees the pixels
+Arithmetic over kernels k, strides s, dilations d and paddings p, from the image upwards. Position i of a map sees the pixels
 from `low + i * jump` to `high + i * jump`; a layer adds -p * jump to low and ((k - 1) d - p) * jump to high, then multiplies jump by s.
 Where paths meet (shortcut and F, the branches of Inception) the pixels of all of them count, so that the longest path decides.
 What joins all positions is left out: the pooling of a squeeze-and-excitation gate and of the head, and a batch norm's statistics.
@@ -26,7 +26,7 @@ _KEEP_POSITIONS = (*NORM_TYPES, nn.ReLU, nn.Identity, nn.Dropout, Scale, Stochas
 
 @dataclass(frozen=True)
 class Field:
-    """The pixels that a map's position 0 sees, in each spatial dimension; negative ones lie in the padding."""
+    """The pixels that a map's position 0 sees, in each spatial dimension; negative ones are in the padding."""
 
     low: tuple[int, ...]
     high: tuple[int, ...]
@@ -70,7 +70,7 @@ def _fields(network: Network) -> dict[str, Field]:
 
 
 def _seen(module: nn.Module, field: Field) -> Field:
-    """The field behind `module`, whose input has `field`."""
+    """The field after `module`, whose input has `field`."""
     if isinstance(module, ResidualUnit):
         entered = _seen(module.prelude or nn.Identity(), field)
         left = _seen(module.residual, entered)

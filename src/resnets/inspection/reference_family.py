@@ -26,7 +26,7 @@ class Family:
     """Networks of one reference that share their fields."""
 
     source: str
-    """Where the definition stands; also the source of every field that `sources` does not name."""
+    """Where the definition is; also the source of every field that `sources` does not name."""
     networks: Mapping[str, Mapping[str, Any]]
     """The reference's own names, each with the fields in which it differs from the rest of the family."""
     fields: Mapping[str, Any] = field(default_factory=dict)

@@ -36,7 +36,7 @@ _HE2015_SOURCES = {
     "initialization": f"{_PAPER} §3.4 cites 1502.01852, where fan-in (eq. 10) or fan-out (eq. 14) alone is enough",
     "dropout": f"{_PAPER} §3.4: no dropout",
     "head_dropout": f"{_PAPER} §3.4: no dropout",
-    "activation_order": f"{_PAPER} §3.2-3.4 and Fig. 2: norm right behind each convolution, ReLU after the addition",
+    "activation_order": f"{_PAPER} §3.2-3.4 and Fig. 2: norm right after each convolution, ReLU after the addition",
     "blocks": f"{_PAPER} Table 1",
     "stem": f"{_PAPER} Table 1",
 }
@@ -193,7 +193,7 @@ _TIMM_V2 = Family(
     },
     sources={
         "activation_order": "timm/models/resnetv2.py, class PreActBottleneck",
-        "stem_activation": "timm/models/resnetv2.py, create_resnetv2_stem: no norm behind the stem's convolution when preact=True",
+        "stem_activation": "timm/models/resnetv2.py, create_resnetv2_stem: no norm after the stem's convolution when preact=True",
         "initialization": "timm/models/resnetv2.py, _init_weights: kaiming_normal_, fan_out",
         "zero_init_residual": "timm/models/resnetv2.py, ResNetV2.__init__: zero_init_last=False",
     },

@@ -3,14 +3,14 @@
 Legend: N batch, C channels, S spatial shape; l a unit, L the last unit of its stage; x_l the unit's input, F its residual
 function, h its shortcut, y_l = h(x_l) + F(x_l), x_{l+1} = f(y_l). Norms are Euclidean, over all elements of the batch's tensor.
 
-- response: standard deviation of what each convolution of F puts out, over the batch, channels and positions; behind the norm that
+- response: standard deviation of what each convolution of F puts out, over the batch, channels and positions; after the norm that
   directly follows it (where there is none, of the convolution itself) and before any ReLU or addition (He 2015, 1512.03385, Fig. 7).
 - branch ratio: |F| / |h| as the two arrive where they are joined, before a gate weighs them.
 - gradient: |dE/dx_l| for the mean loss E of the batch.
 - shortcut gradient: |dE/dx_l| / |dE/dy_L| in a second pass whose forward values are the same, but in which nothing is propagated back
   through any F: the gradient that the shortcuts alone carry from the stage's last sum down to the unit (He 2016, 1603.05027, eq. 8-9,
-  without the terms of F). Beside it stands its closed form, the product of the scales lambda of the units l ... L. The two are equal
-  where f is the identity (pre-activation); where f is a ReLU the measured one lies below, because f's derivative is in it.
+  without the terms of F). Beside it is its closed form, the product of the scales lambda of the units l ... L. The two are equal
+  where f is the identity (pre-activation); where f is a ReLU the measured one is below, because f's derivative is in it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def measure_signal(network: Network, images: Tensor, labels: Tensor | None = Non
             torch's global random state; False: with the running statistics and nothing dropped.
 
     Raises:
-        ValueError: the network has no classes and thus no loss, or the labels are not one class for each picture.
+        ValueError: the network has no classes and thus no loss, or the labels are not one class for each image.
     """
     classes = network.spec.num_classes
     if not classes:
@@ -104,7 +104,7 @@ def measure_signal(network: Network, images: Tensor, labels: Tensor | None = Non
         labels = torch.arange(len(images), device=images.device) % classes
     if labels.shape != images.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise UserError(
-            f"labels must be {len(images)} numbers from 0 to {classes - 1}, one a picture, "
+            f"labels must be {len(images)} numbers from 0 to {classes - 1}, one per image, "
             f"not {tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}"
         )
     units = {f"{stage}.{name}": unit for stage in network.stage_names for name, unit in getattr(network, stage).named_children()}
@@ -135,7 +135,7 @@ def measure_signal(network: Network, images: Tensor, labels: Tensor | None = Non
 
 
 def response_points(residual: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """F's convolutions by name, each with the module whose output is its response: the norm right behind it, or itself."""
+    """F's convolutions by name, each with the module whose output is its response: the norm right after it, or itself."""
     children = list(residual.named_children())
     for i, (name, child) in enumerate(children):
         if isinstance(child, CONVOLUTION_TYPES):
@@ -168,7 +168,7 @@ def _propagate(
                 remember(module.register_forward_hook(_response(measured.responses[i], name)))
             if isinstance(unit.shortcut, Shortcut):
                 remember(unit.shortcut.join.register_forward_pre_hook(_branch_ratio(measured.ratios, i)))
-        # A gradient down to the pictures passes every unit, frozen or not; none of the weights' gradients is computed.
+        # A gradient down to the images passes every unit, frozen or not; none of the weights' gradients is computed.
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             loss = _loss(network(images), labels)

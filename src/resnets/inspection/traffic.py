@@ -1,11 +1,11 @@
-"""Bytes that a network must move through memory for one picture: what a machine that only copied would be bound by.
+"""Bytes that a network must move through memory for one image: what a machine that only copied would be bound by.
 
 Counted on the meta device, one map after the other, as if every operation that works value by value (norm, ReLU, addition) were part of
 the pass in which the map is written or read anyway, and as if no map stayed in a cache between two passes. The counts are therefore
-those of a well fused implementation, and lower ones are possible where several layers work on one part of a picture before the next.
+those of a well fused implementation, and lower ones are possible where several layers work on one part of an image before the next.
 
 Legend: X values that convolutions and linear layers read, A values that they write, J values of the sums of units with a shortcut,
-P values that pools read and write; all of one picture.
+P values that pools read and write; all of one image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .cost import too_small
 
 @dataclass(frozen=True)
 class Traffic:
-    """Values of one picture's maps, and the parameters, which a batch reads once."""
+    """Values of one image's maps, and the parameters, which a batch reads once."""
 
     read: int
     """X."""
@@ -39,13 +39,13 @@ class Traffic:
     parameters: int
 
     def prediction(self, bytes_per_value: int, batch: int) -> float:
-        """Bytes a picture of a forward pass in evaluation mode, where norms are folded: X + A, J for the shortcut's side of each sum,
+        """Bytes an image of a forward pass in evaluation mode, where norms are folded: X + A, J for the shortcut's side of each sum,
         the pools' P, and the parameters' share."""
         values = self.read + self.written + self.summed + self.pooled
         return bytes_per_value * (values + self.parameters / batch)
 
     def training(self, bytes_per_value: int, *, epilogue: bool) -> float:
-        """Bytes a picture of a training step with batch norms; parameters, gradients and the optimizer's state are left out.
+        """Bytes an image of a training step with batch norms; parameters, gradients and the optimizer's state are left out.
 
         With norm, ReLU and addition fused into a pass of their own (`epilogue` false): forward, the convolution X + A, the statistics A,
         the fused pass 2 A + J; backward, the norm's sums 2 A, its gradient 3 A, the convolution's two gradients A + X each, the
@@ -61,10 +61,10 @@ class Traffic:
 
 
 def count_traffic(spec: NetworkSpec, input_size: int | None = None) -> Traffic:
-    """Counts the network of `spec` for one picture of `input_size` (its native size by default).
+    """Counts the network of `spec` for one image of `input_size` (its native size by default).
 
     Raises:
-        ValueError: the picture is too small for the network.
+        ValueError: the image is too small for the network.
     """
     size = input_size or spec.input_size
     with torch.device("meta"):

@@ -30,7 +30,7 @@ def _kept() -> dict[str, tuple[str, int, int]]:
 
 
 def zoo_cost(name: str) -> tuple[int, int]:
-    """Parameters, and multiply-adds for one picture at the native size, of a network by name."""
+    """Parameters, and multiply-adds for one image at the native size, of a network by name."""
     spec = get_spec(name)
     digest, parameters, macs = _kept().get(name, ("", 0, 0))
     if digest == spec_digest(spec):

@@ -1,6 +1,6 @@
 """The small layers that units, stems and heads are made of, in one, two or three spatial dimensions.
 
-Legend: N batch, C channels, S the spatial shape (H W for pictures), one to three dimensions.
+Legend: N batch, C channels, S the spatial shape (H W for images), one to three dimensions.
 All take and give tensors of shape (N, C, *S), floating point. None of them asks its input for its number of dimensions:
 torch.fx cannot trace such a question.
 """
@@ -140,7 +140,7 @@ class StochasticDepth(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """x * sigmoid(W2 relu(W1 mean(x))): one gate a channel (Hu 2018, 1709.01507 §3). Both W have biases, as in the release."""
+    """x * sigmoid(W2 relu(W1 mean(x))): one gate per channel (Hu 2018, 1709.01507 §3). Both W have biases, as in the release."""
 
     def __init__(self, spec: NetworkSpec, channels: int, reduction: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The residual unit and the network: the only unit class and the only network class there are.
 
-Legend: N batch, C channels, S spatial shape (H W for pictures). He 2015 (1512.03385) Table 1; He 2016 (1603.05027) eq. 1-2.
+Legend: N batch, C channels, S spatial shape (H W for images). He 2015 (1512.03385) Table 1; He 2016 (1603.05027) eq. 1-2.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def build_unit(spec: NetworkSpec, place: Place, *, later_dilation: int) -> Resid
         residual=build_residual(spec, place, activated=shares, later_dilation=later_dilation),
         shortcut=build_shortcut(spec, place.in_channels, place.out_channels, place.stride),
         after=_sequence(spec, f, place.out_channels),
-        # Its ReLU may not work in place where no norm stands before it: x is the previous unit's result.
+        # Its ReLU may not work in place where no norm precedes it: x is the previous unit's result.
         prelude=_sequence(spec, prelude, place.in_channels, inplace="norm" in prelude),
     )
 
@@ -143,8 +143,8 @@ class Network(nn.Module):
         self.classes: tuple[str, ...] | None = None
         """Class names in the logits' order, where a model file gave them."""
         self.preprocessing: Any = None
-        """What turns a picture into this network's input, where a model file gave it."""
-        self.still: frozenset[str] = frozenset()
+        """What turns an image into this network's input, where a model file gave it."""
+        self.eval_only: frozenset[str] = frozenset()
         """Names of `parts` that stay in evaluation mode while the others train: no dropout, running statistics used and kept."""
         self.fixed_statistics = False
         """Whether all batch norms do, so that running statistics never change."""
@@ -191,7 +191,7 @@ class Network(nn.Module):
 
     @property
     def parts(self) -> dict[str, tuple[nn.Module, ...]]:
-        """What fine-tuning takes as one, from the picture to the logits: conv1, each stage with what leads into it, the head."""
+        """What fine-tuning takes as one, from the image to the logits: conv1, each stage with what leads into it, the head."""
         stages = {
             name: (*([self.transitions[name]] if name in self.transitions else []), getattr(self, name))
             for name in self.stage_names
@@ -200,10 +200,10 @@ class Network(nn.Module):
         return {"conv1": (self.conv1,), **stages, "head": (self.head,)}
 
     def train(self, mode: bool = True) -> Network:
-        """Training or evaluation mode, but for what `still` and `fixed_statistics` keep in evaluation mode."""
+        """Training or evaluation mode, but for what `eval_only` and `fixed_statistics` keep in evaluation mode."""
         super().train(mode)
         for name, modules in self.parts.items():
-            for module in modules if name in self.still else ():
+            for module in modules if name in self.eval_only else ():
                 module.eval()
         if self.fixed_statistics:
             for module in self.modules():

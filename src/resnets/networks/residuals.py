@@ -20,7 +20,7 @@ from .spec import ActivationOrder, NetworkSpec
 
 @dataclass(frozen=True)
 class Order:
-    """What stands around each convolution of F, what its last one lacks, and what f is."""
+    """What is around each convolution of F, what its last one lacks, and what f is."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ ORDERS: dict[ActivationOrder, Order] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a unit stands: everything about it that the spec alone does not say."""
+    """Where a unit is: everything about it that the spec alone does not say."""
 
     stage: int
     """Index of the stage, 0 for conv2_x."""

@@ -51,12 +51,12 @@ class ZeroPadding(nn.Module):
 
 
 class Projection(nn.Sequential):
-    """Options B and C: a 1x1 convolution (`conv`), by choice a norm (`norm`), behind an average pool (`pool`) in ResNet-D."""
+    """Options B and C: a 1x1 convolution (`conv`), by choice a norm (`norm`), after an average pool (`pool`) in ResNet-D."""
 
     def __init__(self, spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         if spec.shortcut == "average-pool" and stride > 1:
-            # ceil_mode keeps odd maps in step with the padded 3x3 of F; the mean leaves out what lies beyond the edge.
+            # ceil_mode keeps odd maps in step with the padded 3x3 of F; the mean leaves out what is beyond the edge.
             self.pool = AVERAGE_POOLS[spec.dims](stride, stride, ceil_mode=True, count_include_pad=False)
             stride = 1
         self.conv = convolution(spec, in_channels, out_channels, 1, stride=stride)
@@ -65,7 +65,7 @@ class Projection(nn.Sequential):
 
 
 class Sum(nn.Module):
-    """x + r. In place where r is nobody else's, which saves one map a unit."""
+    """x + r. In place where r is nobody else's, which saves one map per unit."""
 
     def __init__(self, inplace: bool) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ He et al. 2016 (arXiv 1603.05027), eq. 1-2, write a residual unit as
     y_l = h(x_l) + F(x_l)        x_{l+1} = f(y_l)
 
 Every field below chooses F (the residual function), h (the shortcut), f (what follows the
-addition), how often the unit is repeated, or what stands before and behind the units.
+addition), how often the unit is repeated, or what comes before and after the units.
 This module imports no torch: a spec is data that can be read, compared and stored.
 
 Legend: a *stage* is a run of units at one resolution (conv2_x, conv3_x, ...); *width* is the
@@ -53,7 +53,7 @@ class NetworkSpec(BaseModel):
 
     # F, the residual function ------------------------------------------------------------------
     residual: Residual | tuple[Residual, ...] = "basic"
-    """F's shape, one for all stages or one a stage. He 2015 Fig. 5: basic is 3x3, 3x3; bottleneck is 1x1, 3x3, 1x1."""
+    """F's shape, one for all stages or one per stage. He 2015 Fig. 5: basic is 3x3, 3x3; bottleneck is 1x1, 3x3, 1x1."""
     blocks: tuple[Positive, ...] = (2, 2, 2, 2)
     """Number of units in each stage (He 2015, Table 1)."""
     width: Positive | tuple[Positive, ...] = 64
@@ -81,7 +81,7 @@ class NetworkSpec(BaseModel):
     stochastic_depth: Probability = 0.0
     """Drop probability of the last unit's F; grows linearly from the first (Huang 2016, 1603.09382 §3)."""
     residual_scale: float | tuple[float, ...] = 1.0
-    """Factor on F's output, for all stages or one a stage (Inception-ResNet §3.3; 1 - lambda in He 2016 §3.1)."""
+    """Factor on F's output, for all stages or one per stage (Inception-ResNet §3.3; 1 - lambda in He 2016 §3.1)."""
     linear_last_unit: bool = False
     """The last unit neither scales F nor activates the sum (TF-slim's released Inception-ResNet-v2)."""
 
@@ -90,7 +90,7 @@ class NetworkSpec(BaseModel):
     """h where stride or channels change (He 2015 §4.1): "A" subsamples and appends zero channels, "B" projects, "C" projects
     in every unit, "average-pool" averages, then projects (ResNet-D, 1812.01187), "none" is the plain network: no shortcut."""
     projection_norm: bool = True
-    """A norm behind each projection; the released pre-activation networks have none."""
+    """A norm after each projection; the released pre-activation networks have none."""
     join: Join = "sum"
     """How h and F meet: the sum, or one of the ablations of He 2016, Table 1."""
     shortcut_scale: float = 1.0
@@ -108,14 +108,14 @@ class NetworkSpec(BaseModel):
     stem_stride: Literal[1, 2] | None = None
     """Stride of the stem's first convolution; None for the stem's own (cifar 1, the others 2)."""
     stem_activation: bool = True
-    """Norm and ReLU right behind the stem's convolution, which serve as a pre-activation network's first (He 2016 §4.1). False,
-    as in timm's resnetv2, for pre-activation only: the first unit activates, behind the max pool."""
+    """Norm and ReLU right after the stem's convolution, which serve as a pre-activation network's first (He 2016 §4.1). False,
+    as in timm's resnetv2, for pre-activation only: the first unit activates, after the max pool."""
     strides: tuple[Positive, ...] | None = None
-    """Stride of each stage's first unit; None for 1 in the first stage and behind a transition, 2 in the others."""
+    """Stride of each stage's first unit; None for 1 in the first stage and after a transition, 2 in the others."""
     transitions: tuple[Transition | None, ...] = ()
     """A module before a stage that changes the shape in the units' place (Inception's reductions)."""
     final_width: Annotated[int, Field(ge=0)] = 0
-    """Channels of a 1x1 convolution behind the last stage (Inception-ResNet-v2: 1536); 0 for none."""
+    """Channels of a 1x1 convolution after the last stage (Inception-ResNet-v2: 1536); 0 for none."""
     head: Literal["classes", "policy-value"] = "classes"
     """Class logits, or a board game's policy logits and value (AlphaGo Zero, Silver 2017, Methods)."""
     num_classes: Annotated[int, Field(ge=0)] = 1000
@@ -129,7 +129,7 @@ class NetworkSpec(BaseModel):
     output_stride: Literal[4, 8, 16, 32] | None = None
     """Largest stride between input and output: later stages dilate instead (DeepLab); None for no limit."""
     dims: Literal[1, 2, 3] = 2
-    """Spatial dimensions: 1 for series, 2 for pictures, 3 for volumes and video."""
+    """Spatial dimensions: 1 for series, 2 for images, 3 for volumes and video."""
 
     # numerical choices on which implementations differ -------------------------------------------
     norm: Literal["batch", "frozen-batch", "group"] = "batch"
@@ -163,7 +163,7 @@ class NetworkSpec(BaseModel):
         for field in ("residual", "width", "strides", "transitions", "residual_scale"):
             value = getattr(self, field)
             if isinstance(value, tuple) and value and len(value) != stages:
-                raise UserError(f"{field} has {len(value)} entries but blocks has {stages}; give one a stage")
+                raise UserError(f"{field} has {len(value)} entries but blocks has {stages}; give one per stage")
         bottleneck = "bottleneck" in self.stage_residuals
         if self.cardinality > 1 and not bottleneck:
             raise UserError(f"cardinality {self.cardinality} needs residual='bottleneck': only its 3x3 is grouped (1611.05431 §3)")
@@ -193,9 +193,7 @@ class NetworkSpec(BaseModel):
             if kind.startswith("inception-v4") and self.shortcut != "none":
                 raise UserError(f"{kind} puts out activated branches and has no shortcut (1602.07261 §3.1); set shortcut='none'")
             if kind.startswith("inception") and self.dropout:
-                raise UserError(
-                    f"dropout stands before the last convolution of a basic or bottleneck F; {kind} has no place for it"
-                )
+                raise UserError(f"dropout comes before the last convolution of a basic or bottleneck F; {kind} has no place for it")
         if self.head == "policy-value":
             if self.num_classes == 0:
                 raise UserError("head='policy-value' needs num_classes, the number of moves")
@@ -226,9 +224,9 @@ class NetworkSpec(BaseModel):
             self.check_activations(self.input_size)
 
     def check_activations(self, side: int) -> None:
-        """Refuses a network whose feature maps of one square image of so many pixels a side would fill the memory.
+        """Refuses a network whose feature maps of one square image of so many pixels per side would fill the memory.
 
-        Counted is less than there is: the stem's first map and one map a unit.
+        Counted is less than there is: the stem's first map and one map per unit.
 
         Raises:
             UserError: more values than `core.limits.ACTIVATIONS`.
@@ -241,7 +239,7 @@ class NetworkSpec(BaseModel):
                 size /= stride
             values += units * width * max(size, 1.0) ** self.dims
         check_limit(
-            f"the feature maps of an image of {side} pixels a side have at least about this many values:", values, ACTIVATIONS
+            f"the feature maps of an image of {side} pixels per side have at least about this many values:", values, ACTIVATIONS
         )
 
     @property

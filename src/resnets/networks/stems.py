@@ -22,7 +22,7 @@ class MaxPoolReLU(nn.Sequential):
 
 
 def build_stem(spec: NetworkSpec) -> tuple[nn.Sequential, nn.Module, int]:
-    """conv1, the pool behind it (identity where there is none), and the number of channels they put out. conv1's ReLU comes with
+    """conv1, the pool after it (identity where there is none), and the number of channels they put out. conv1's ReLU comes with
     the pool where there is one."""
     layout = STEMS.get(spec.stem)
     if layout is not None:

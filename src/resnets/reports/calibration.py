@@ -1,6 +1,6 @@
 """Calibration: whether a network that says 90 % is right nine times in ten (Guo et al. 2017, 1706.04599).
 
-Legend: N pictures, M bins of equal width over confidences in [0, 1]; bin m holds confidences in ((m - 1) / M, m / M].
+Legend: N images, M bins of equal width over confidences in [0, 1]; bin m holds confidences in ((m - 1) / M, m / M].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..core.errors import UserError
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The pictures whose confidence lies between two edges."""
+    """The images whose confidence is between two edges."""
 
     low: float
     """Lower edge, not part of the bin (but 0 is of the first)."""
@@ -37,7 +37,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidences against what came true, in bins; of at least one picture."""
+    """Confidences against what came true, in bins; of at least one image."""
 
     bins: tuple[CalibrationBin, ...]
 
@@ -48,22 +48,22 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: |accuracy - confidence| of each bin, weighed by its share of the pictures (eq. 3)."""
+        """Expected calibration error: |accuracy - confidence| of each bin, weighed by its share of the images (eq. 3)."""
         return sum(abs(part.num_right - part.sum_of_confidences) for part in self.bins) / self.num_images
 
     @property
     def accuracy(self) -> float:
-        """Share of all pictures that were right."""
+        """Share of all images that were right."""
         return sum(part.num_right for part in self.bins) / self.num_images
 
     @property
     def confidence(self) -> float:
-        """Mean confidence of all pictures."""
+        """Mean confidence of all images."""
         return sum(part.sum_of_confidences for part in self.bins) / self.num_images
 
 
 def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Calibration:
-    """Puts pictures into bins by the probability of the class that each was taken for.
+    """Puts images into bins by the probability of the class that each was predicted as.
 
     Args:
         confidences: (N,), floating point in [0, 1].
@@ -71,7 +71,7 @@ def calibration(confidences: Tensor, correct: Tensor, num_bins: int = 15) -> Cal
         num_bins: M.
 
     Raises:
-        ValueError: no pictures, not one `correct` for each confidence, or a confidence that is no probability.
+        ValueError: no images, not one `correct` for each confidence, or a confidence that is no probability.
     """
     if not len(confidences) or confidences.shape != correct.shape:
         raise UserError(f"{len(confidences)} confidences and {len(correct)} answers: calibration needs as many of both, and some")

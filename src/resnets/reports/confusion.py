@@ -1,6 +1,6 @@
-"""What was taken for what, as rows for tables.
+"""Confusion matrix, as rows for tables.
 
-Legend: K classes; `confusion[i][j]` counts pictures of class i that were taken for class j.
+Legend: K classes; `confusion[i][j]` counts images of class i that were predicted as class j.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ class ClassRow:
     name: str
     num_images: int
     accuracy: float | None
-    """Share of its pictures that were taken for it (recall)."""
+    """Share of its images that were predicted as this class (recall)."""
     precision: float | None
-    """Share of the pictures taken for it that are its own."""
+    """Share of the images predicted as this class that belong to it."""
     f1: float | None
-    """Harmonic mean of the two; 0 where none was right, None where it has neither pictures nor was it named."""
+    """Harmonic mean of the two; 0 where none was right, None where it has neither images nor was it named."""
     rival: str | None
-    """The other class that its pictures were taken for most often; None where all are right."""
+    """The other class that its images were predicted as most often; None where all are right."""
     rival_count: int
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Pictures of one class that were taken for another."""
+    """Images of one class that were predicted as another."""
 
     label: str
-    taken_for: str
+    predicted_as: str
     count: int
     share: float
-    """Of the first class's pictures."""
+    """Of the first class's images."""
 
 
 def class_rows(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[ClassRow]:

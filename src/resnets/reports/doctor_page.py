@@ -1,4 +1,4 @@
-"""The page of a check: one self-contained file with what was found, shown on the pictures themselves."""
+"""The page of a check: one self-contained file with what was found, shown on the images themselves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..data.doctor.findings import KINDS, SEVERITIES, Checkup, Finding, Kind, Pl
 from .tables import duration
 
 _FINDINGS_SHOWN = 24
-"""Of each kind, with pictures; the others follow as names."""
+"""Of each kind, with images; the others follow as names."""
 _COPIES_SHOWN = 6
-"""Of one group of equal pictures."""
+"""Of one group of equal images."""
 _NAMES_LISTED = 500
 """Of each kind; the others are in the exclusion list or in the output of --json."""
 _CLASSES_OPEN = 24
@@ -38,12 +38,12 @@ class _Section:
 
     @property
     def grouped(self) -> bool:
-        """Whether findings are of several pictures each."""
+        """Whether findings are of several images each."""
         return any(len(finding.places) > 1 for finding in self.shown)
 
 
-def pictured(checkup: Checkup) -> list[Place]:
-    """The pictures that the page shows, each once, in order."""
+def illustrated(checkup: Checkup) -> list[Place]:
+    """The images that the page shows, each once, in order."""
     places: dict[Place, None] = {}
     for findings in checkup.by_kind().values():
         for finding in findings[:_FINDINGS_SHOWN]:
@@ -55,7 +55,7 @@ def write_page(path: Path, checkup: Checkup, thumbnails: Mapping[Place, bytes], 
     """Writes the page.
 
     Args:
-        thumbnails: JPEGs of the pictures that `pictured` names; one that is missing is shown as a blank.
+        thumbnails: JPEGs of the images that `illustrated` names; one that is missing is shown as a blank.
         exclusions: the list that was written, to be named.
 
     Raises:

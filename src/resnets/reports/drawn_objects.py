@@ -1,7 +1,7 @@
-"""Objects drawn into a picture: boxes with their names and scores, and classes as coloured areas.
+"""Objects drawn into an image: boxes with their names and scores, and classes as coloured areas.
 
-Legend: H W height and width in pixels, n boxes, K classes. Lines and letters grow with the picture. A line is dark and light side by
-side, and a name stands on a plate of its class's colour, so that both are seen on any ground; classes are told apart by their names where
+Legend: H W height and width in pixels, n boxes, K classes. Lines and letters grow with the image. A line is dark and light side by
+side, and a name is on a plate of its class's colour, so that both are seen on any ground; classes are told apart by their names where
 colours do not suffice, and neighbouring colours differ in brightness for readers who do not see the hue (Okabe and Ito 2008).
 """
 
@@ -32,7 +32,7 @@ Colour = tuple[int, int, int]
 
 
 def class_colour(k: int) -> Colour:
-    """The colour of class k, counted from 0: the palette's, and behind it shades of it that are still told from one another."""
+    """The colour of class k, counted from 0: the palette's, then shades of it that can still be told apart."""
     red, green, blue = PALETTE[k % len(PALETTE)]
     turn = k // len(PALETTE)
     if not turn:
@@ -50,13 +50,13 @@ def draw_boxes(
     scores: Sequence[float] | None = None,
     classes: Sequence[str] = (),
 ) -> PIL.Image.Image:
-    """A copy of the picture, RGB, with the boxes drawn in, the least sure ones first so that the surest lie above.
+    """A copy of the image, RGB, with the boxes drawn in, the least sure ones first so that the surest are above.
 
     Args:
-        image: any picture; it is left as it is.
+        image: any image; it is left as it is.
         boxes: (n, 4), x1 y1 x2 y2 in its pixels.
         labels: (n,), places in `classes`, from 0.
-        scores: (n,), in [0, 1], which stand behind the names; None for objects that are known.
+        scores: (n,), in [0, 1], which are shown after the names; None for objects that are known.
         classes: the K names.
 
     Raises:
@@ -73,7 +73,7 @@ def draw_boxes(
     order = range(len(places)) if scores is None else sorted(range(len(places)), key=lambda i: scores[i])
     for i in order:
         _frame(pen, rows[i].tolist(), class_colour(places[i]), _line_width(drawn.size))
-    # Names lie above all frames, and the surest name above the others.
+    # Names are above all frames, and the surest name above the others.
     for i in order:
         name = classes[places[i]] if scores is None else f"{classes[places[i]]} {round(100 * float(scores[i]))} %"
         _plate(pen, drawn.size, rows[i, :2].tolist(), name, class_colour(places[i]), font)
@@ -81,21 +81,21 @@ def draw_boxes(
 
 
 def draw_mask(image: PIL.Image.Image, mask: ArrayLike, classes: Sequence[str], opacity: float = 0.55) -> PIL.Image.Image:
-    """A copy of the picture, RGB, under its mask: each class's area in its colour with a name on its largest part, ignored places grey.
+    """A copy of the image, RGB, under its mask: each class's area in its colour with a name on its largest part, ignored places grey.
 
     Args:
-        image: any picture; it is left as it is.
+        image: any image; it is left as it is.
         mask: (H, W) whole numbers: 0 background, 1 to K classes, 255 ignored.
         classes: the K names, without the background.
         opacity: of the colours, in [0, 1].
 
     Raises:
-        ValueError: a mask of another size than the picture, or with a class that there is not.
+        ValueError: a mask of another size than the image, or with a class that there is not.
     """
     values = numpy.asarray(mask)
     if values.shape != (image.height, image.width):
         shape = " x ".join(map(str, values.shape))
-        raise UserError(f"a mask of {shape} for a picture of {image.height} x {image.width}: give one of the picture's size")
+        raise UserError(f"a mask of {shape} for an image of {image.height} x {image.width}: give one of the image's size")
     present = [int(value) for value in numpy.unique(values) if value not in (0, IGNORED)]
     _check([value - 1 for value in present], classes)
     pixels = numpy.asarray(image.convert("RGB"), numpy.float32).copy()
@@ -168,7 +168,7 @@ def _plate(
     *,
     centred: bool = False,
 ) -> None:
-    """The text on a plate: above the place, below it where there is no room, or around it; always inside the picture."""
+    """The text on a plate: above the place, below it where there is no room, or around it; always inside the image."""
     ascent, descent = font.getmetrics()
     padding = max(1, round(ascent / 6))
     width, height = round(pen.textlength(text, font=font)) + 2 * padding, ascent + descent + padding

@@ -14,8 +14,8 @@ from .calibration import Calibration, calibration
 
 
 @dataclass(frozen=True)
-class JudgedPicture:
-    """A picture as the network saw it, and what it took it for."""
+class JudgedImage:
+    """An image as the network saw it, and what it took it for."""
 
     pixels: Tensor
     """(C, H, W), uint8, C = 1 or 3, on the CPU."""
@@ -25,42 +25,42 @@ class JudgedPicture:
     """Of its file, where it has one."""
     label: int
     """Its class."""
-    taken_for: int
+    predicted_as: int
     """The class with the largest logit."""
     probability: float
-    """Of the class that it was taken for, in [0, 1]."""
+    """Of the class that it was predicted as, in [0, 1]."""
     label_probability: float
     """Of its own class, in [0, 1]."""
 
     @property
     def right(self) -> bool:
-        """Whether it was taken for what it is."""
-        return self.label == self.taken_for
+        """Whether the prediction is right."""
+        return self.label == self.predicted_as
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Grad-CAM on one picture."""
+    """Grad-CAM on one image."""
 
-    picture: JudgedPicture
-    taken_for: Tensor
-    """What speaks for the class that it was taken for: (H, W), float32 in [0, 1], on the CPU."""
+    image: JudgedImage
+    predicted_as: Tensor
+    """What supports the class that it was predicted as: (H, W), float32 in [0, 1], on the CPU."""
     label: Tensor | None
-    """The same for its own class; None where it was taken for that."""
+    """The same for its own class; None where it was predicted as that."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the network said about the evaluated pictures."""
+    """What the network said about the evaluated images."""
 
     confidences: Tensor
-    """(N,), float32: the probability of the class that each picture was taken for."""
+    """(N,), float32: the probability of the class that each image was predicted as."""
     correct: Tensor
     """(N,), bool."""
-    mistakes: tuple[JudgedPicture, ...]
+    mistakes: tuple[JudgedImage, ...]
     """The most confident ones, from the most confident on."""
     explanations: tuple[Explanation, ...]
-    """Right pictures of different classes, then the most confident mistakes."""
+    """Right images of different classes, then the most confident mistakes."""
     stage: str
     """The stage whose map is explained."""
     map_size: tuple[int, int]

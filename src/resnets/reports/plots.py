@@ -27,7 +27,7 @@ def figure(width: float, height: float) -> Any:
 
 
 def svg(drawn: Any, description: str) -> str:
-    """The figure as an SVG element that can stand in a page; the same figure gives the same text.
+    """The figure as an SVG element for a page; the same figure gives the same text.
 
     Its ground is transparent and its black is the page's text colour (`currentColor`); blue, orange and green are the page's, where
     it sets `--blue`, `--orange` or `--green`. `description` is what a reader hears who does not see it, and must differ between the
@@ -47,11 +47,11 @@ def svg(drawn: Any, description: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
 
 
-def picture_format(path: Path) -> str:
+def image_format(path: Path) -> str:
     """png, svg or pdf, as the path's ending says; for asking before a long computation whose plot goes there.
 
     Raises:
-        ValueError: an ending that is no picture format.
+        ValueError: an ending that is no image format.
     """
     kind = path.suffix.removeprefix(".").lower()
     if kind not in ("png", "svg", "pdf"):
@@ -63,9 +63,9 @@ def save(drawn: Any, path: Path) -> None:
     """Writes the figure as the path's ending says (png, svg, pdf), whole or not at all.
 
     Raises:
-        ValueError: an ending that is no picture format.
+        ValueError: an ending that is no image format.
     """
-    kind, buffer = picture_format(path), io.BytesIO()
+    kind, buffer = image_format(path), io.BytesIO()
     drawn.savefig(buffer, format=kind, dpi=150)
     write_atomically(path, buffer.getvalue())
 
@@ -77,7 +77,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
     axes = drawn.add_subplot()
     shares = [[n / max(1, sum(row)) for n in row] for row in confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xlabel("taken for")
+    axes.set_xlabel("predicted as")
     axes.set_ylabel("is")
     if count <= 40:
         axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
@@ -135,7 +135,7 @@ def _curve(title: str, trained: list[tuple[float, float]], found: list[tuple[flo
 
 
 def reliability_diagram(found: Calibration) -> Any:
-    """Accuracy over confidence, bin by bin, on the line that they would lie on, and the pictures in each bin (Guo et al. 2017, Fig. 1).
+    """Accuracy over confidence, bin by bin, on the line that they would be on, and the images in each bin (Guo et al. 2017, Fig. 1).
 
     Counts are on a logarithmic axis, with their numbers.
     """
@@ -156,7 +156,7 @@ def reliability_diagram(found: Calibration) -> Any:
     for centre, count in zip(centres, counts, strict=True):
         lower.text(centre, (count + 0.5) * 1.15, short_count(count), ha="center", va="bottom", fontsize=7.5)
     lower.set_ylim(0.5, 6 * max(counts))
-    lower.set_ylabel("pictures")
+    lower.set_ylabel("images")
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1)
     for axes in (upper, lower):

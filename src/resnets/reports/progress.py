@@ -82,7 +82,7 @@ class TrainingProgress(Teller):
         if self.why:
             self._say(f"task: {self.why}")
         self._say(
-            f"{event['network']}, {giga(event['parameters'])} parameters; {event['training_images']:,} pictures to learn from, "
+            f"{event['network']}, {giga(event['parameters'])} parameters; {event['training_images']:,} images to learn from, "
             f"evaluated on {event['evaluated_on']}; {event['device']}, {event['precision']}; run directory {event['directory']}"
         )
         if left_out := event.get("left_out"):
@@ -112,7 +112,7 @@ class TrainingProgress(Teller):
         if "loss" in event:
             found.append(f"loss {event['loss']:.4f}")
         self._say(
-            f"epoch {event['epoch']:g}: {', '.join(found)} on {event['num_images']:,} pictures, {duration(event['time'])} of training"
+            f"epoch {event['epoch']:g}: {', '.join(found)} on {event['num_images']:,} images, {duration(event['time'])} of training"
         )
 
 

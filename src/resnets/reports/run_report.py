@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from ..core.files import write_atomically
 from . import plots
 from .confusion import class_rows, coarse_shares, confused_pairs
-from .pictures import matrix_image, overlay, thumbnail
+from .images import matrix_image, overlay, thumbnail
 from .tables import duration, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from ..training.base_recipe import RunRecipe
-    from .findings import Findings, JudgedPicture
+    from .findings import Findings, JudgedImage
 
 MANY_CLASSES = 40
-"""With more than these the matrix is a picture, its largest entries a table, and the class table is folded."""
+"""With more than these the matrix is an image, its largest entries a table, and the class table is folded."""
 MOST_PAIRS, MOST_EXCLUDED = 30, 200
 """Rows shown."""
 THUMBNAIL, EXPLAINED = 160, 224
@@ -44,8 +44,8 @@ def write_report(
         events: the lines of metrics.jsonl; the last has what `EvaluationResult.summary` gives, training_seconds and images_per_second.
         classes: names, in the order of the confusion matrix.
         environment: hardware and versions, by name.
-        findings: what the network said about the evaluated pictures; without them the page has no mistakes, calibration and heat maps.
-        excluded: pictures that were left out, each with the reason.
+        findings: what the network said about the evaluated images; without them the page has no mistakes, calibration and heat maps.
+        excluded: images that were left out, each with the reason.
 
     Raises:
         OSError: it cannot be written.
@@ -68,7 +68,7 @@ def write_report(
             pairs=confused_pairs(done["confusion"], classes, MOST_PAIRS),
             matrix=matrix_image(coarse_shares(done["confusion"], 500), (0, 114, 178), 500) if len(classes) > MANY_CLASSES else None,
             findings=findings,
-            mistakes=[] if findings is None else [_shown(picture, classes, THUMBNAIL) for picture in findings.mistakes],
+            mistakes=[] if findings is None else [_shown(image, classes, THUMBNAIL) for image in findings.mistakes],
             explanations=[] if findings is None else _explanations(findings, classes),
             **_calibration(findings),
             excluded=excluded[:MOST_EXCLUDED],
@@ -102,25 +102,25 @@ def _calibration(findings: Findings | None) -> dict[str, Any]:
     return {"calibration": found, "reliability": Markup(plots.svg(plots.reliability_diagram(found), description))}
 
 
-def _shown(picture: JudgedPicture, classes: Sequence[str], side: int) -> dict[str, Any]:
-    """A picture as the templates use it."""
+def _shown(image: JudgedImage, classes: Sequence[str], side: int) -> dict[str, Any]:
+    """An image as the templates use it."""
     return {
-        "image": thumbnail(picture.pixels, side),
-        "name": picture.name or f"number {picture.index:,}",
-        "label": classes[picture.label],
-        "taken_for": classes[picture.taken_for],
-        "right": picture.right,
-        "probability": picture.probability,
-        "label_probability": picture.label_probability,
+        "image": thumbnail(image.pixels, side),
+        "name": image.name or f"number {image.index:,}",
+        "label": classes[image.label],
+        "predicted_as": classes[image.predicted_as],
+        "right": image.right,
+        "probability": image.probability,
+        "label_probability": image.label_probability,
     }
 
 
 def _explanations(findings: Findings, classes: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
-            **_shown(explained.picture, classes, EXPLAINED),
-            "for_taken": overlay(explained.picture.pixels, explained.taken_for, EXPLAINED),
-            "for_label": None if explained.label is None else overlay(explained.picture.pixels, explained.label, EXPLAINED),
+            **_shown(explained.image, classes, EXPLAINED),
+            "for_taken": overlay(explained.image.pixels, explained.predicted_as, EXPLAINED),
+            "for_label": None if explained.label is None else overlay(explained.image.pixels, explained.label, EXPLAINED),
         }
         for explained in findings.explanations
     ]

@@ -11,7 +11,7 @@ import PIL.Image
 
 from ..core.files import write_atomically
 from . import plots
-from .pictures import data_address
+from .images import data_address
 from .run_report import MOST_EXCLUDED, environment_of_templates, flattened
 from .tables import percent
 
@@ -24,7 +24,7 @@ SIDE = 480
 
 @dataclass(frozen=True)
 class Example:
-    """An evaluated picture, drawn twice."""
+    """An evaluated image, drawn twice."""
 
     name: str
     known: PIL.Image.Image
@@ -48,7 +48,7 @@ class Contents:
     """What a kind of network has on its page."""
 
     overall: Sequence[Measure]
-    """Of all pictures, the most important first; keys of the "done" event."""
+    """Of all images, the most important first; keys of the "done" event."""
     per_class: Sequence[Measure]
     """Of each class; keys of the entries of its "per_class"."""
     curves: Sequence[Measure]
@@ -111,9 +111,9 @@ def write_scene_report(
         network: the network's name.
         events: the lines of metrics.jsonl.
         environment: hardware and versions, by name.
-        examples: evaluated pictures, each as it is and as it was found.
-        measured_on: which pictures it was evaluated on, in words.
-        excluded: pictures that were left out, each with the reason.
+        examples: evaluated images, each as it is and as it was found.
+        measured_on: which images it was evaluated on, in words.
+        excluded: images that were left out, each with the reason.
 
     Raises:
         OSError: it cannot be written.

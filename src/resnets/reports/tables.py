@@ -51,5 +51,5 @@ def giga(count: int) -> str:
 
 
 def confusion_rows(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[list[str]]:
-    """Rows of a confusion matrix: the true class, then how many were taken for each; zeros as dots."""
+    """Rows of a confusion matrix: the true class, then how many were predicted as each; zeros as dots."""
     return [[name, *(str(n) if n else "·" for n in row)] for name, row in zip(classes, confusion, strict=True)]

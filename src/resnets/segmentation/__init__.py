@@ -16,17 +16,17 @@ from .zoo import get_segmenter_spec, list_segmenters
 if TYPE_CHECKING:
     from .create import create_segmenter
     from .evaluate import SegmentationResult, evaluate_segmenter
-    from .predict import SegmentedPicture, segment, write_mask
+    from .predict import SegmentedImage, segment, write_mask
     from .segmenter import Segmenter
 
 __all__ = [
-    "BACKGROUND", "IGNORED", "SegmentationResult", "SegmentedPicture", "Segmenter", "SegmenterSpec", "create_segmenter",
+    "BACKGROUND", "IGNORED", "SegmentationResult", "SegmentedImage", "Segmenter", "SegmenterSpec", "create_segmenter",
     "evaluate_segmenter", "get_segmenter_spec", "list_segmenters", "segment", "write_mask",
 ]  # fmt: skip
 
 _HOMES = {
     "SegmentationResult": "evaluate",
-    "SegmentedPicture": "predict",
+    "SegmentedImage": "predict",
     "Segmenter": "segmenter",
     "create_segmenter": "create",
     "evaluate_segmenter": "evaluate",

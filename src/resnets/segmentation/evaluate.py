@@ -1,6 +1,6 @@
-"""Evaluation of a segmenter: every picture once at its own size, everything derived from one confusion matrix of pixels.
+"""Evaluation of a segmenter: every image once at its own size, everything derived from one confusion matrix of pixels.
 
-Legend: b pictures of a batch, K classes (the background is class 0), h w height and width of a picture in pixels.
+Legend: b images of a batch, K classes (the background is class 0), h w height and width of an image in pixels.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .segmenter import Segmenter
 from .spec import BACKGROUND
 
 Observer = Callable[[Tensor, Tensor, Any], None]
-"""Is shown each batch's images (b, C, h, w) as the network got them, the predicted classes (b, h, w) and the pictures' places."""
+"""Is shown each batch's images (b, C, h, w) as the network got them, the predicted classes (b, h, w) and the images' places."""
 
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What an evaluation found; `confusion[i, j]` counts pixels of class i that were taken for class j, int64 (K, K)."""
+    """What an evaluation found; `confusion[i, j]` counts pixels of class i that were predicted as class j, int64 (K, K)."""
 
     confusion: Tensor
     num_images: int
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU over the classes that are in the pictures or were found there, in [0, 1]."""
+        """Mean IoU over the classes that are in the images or were found there, in [0, 1]."""
         return mean_iou(self.confusion)
 
     @property
@@ -100,13 +100,13 @@ def evaluate_segmenter(
 ) -> SegmentationResult:
     """Evaluates `segmenter` on batches of (images (b, C, H, W) float32, masks (b, h, w) int64, places); it is left in its mode.
 
-    Images may be a tuple of the same pictures at several sizes, whose logits are averaged (multi-scale testing, 1706.05587 §4.1).
-    Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of a picture and
-    its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the pictures each and all get the
+    Images may be a tuple of the same images at several sizes, whose logits are averaged (multi-scale testing, 1706.05587 §4.1).
+    Where images were resized and masks were not, the logits are brought to the masks' size. With `flips` the logits of an image and
+    its mirror image are averaged. `observe` is shown each batch. Several processes bring a part of the images each and all get the
     result for all of them.
 
     Raises:
-        ValueError: no pictures, no pixel that counts, or a class in a mask that the segmenter does not have.
+        ValueError: no images, no pixel that counts, or a class in a mask that the segmenter does not have.
     """
     was_training = segmenter.training
     segmenter.eval()
@@ -125,9 +125,9 @@ def evaluate_segmenter(
         confusion = world.sum(confusion)
         count = int(world.sum(torch.tensor([count])))
     if not count:
-        raise UserError("there are no pictures to evaluate on")
+        raise UserError("there are no images to evaluate on")
     if not int(confusion.sum()):
-        raise UserError(f"no pixel of the {count} pictures counts: their masks are ignored throughout")
+        raise UserError(f"no pixel of the {count} images counts: their masks are ignored throughout")
     return SegmentationResult(confusion, count)
 
 
@@ -142,8 +142,8 @@ def segmenter_classes(
     """The class with the largest logit at each pixel, (b, *size) int64; the mode is the caller's.
 
     Args:
-        images: normalised, (b, C, H, W); or the same pictures at several sizes, whose logits are averaged.
-        flips: average the logits of a picture and its mirror image, too.
+        images: normalised, (b, C, H, W); or the same images at several sizes, whose logits are averaged.
+        flips: average the logits of an image and its mirror image, too.
     """
     found: Tensor | None = None
     for view in (images,) if isinstance(images, Tensor) else images:
@@ -155,5 +155,5 @@ def segmenter_classes(
             logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
         found = logits if found is None else found + logits
     if found is None:
-        raise UserError("there is no picture: images are none")
+        raise UserError("there is no image: images are none")
     return found.max(1).indices  # argmax takes seven times as long on a CPU

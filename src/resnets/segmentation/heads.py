@@ -34,7 +34,7 @@ def _learning(trunk: NetworkSpec) -> NetworkSpec:
 
 
 class Skip(nn.Module):
-    """What has come back so far, at a finer map's size, plus that map behind a 1x1 convolution and norm; then a 3x3 layer.
+    """What has come back so far, at a finer map's size, plus that map after a 1x1 convolution and norm; then a 3x3 layer.
 
     (N, W, h, w) and the finer map (N, C, H, W) give (N, W, H, W). FCN's skips (Long 2015 §4.2) add logits, which lets an early map
     say no more than a linear function of it; features are added here (Lin 2017, 1612.03144 §3).
@@ -85,7 +85,7 @@ class FCNHead(nn.Module):
 
 
 class PooledBranch(nn.Module):
-    """The mean of the whole map behind a 1x1 layer, at every place (image-level features, 1706.05587 §3.3)."""
+    """The mean of the whole map after a 1x1 layer, at every place (image-level features, 1706.05587 §3.3)."""
 
     def __init__(self, trunk: NetworkSpec, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def at_pixels(logits: Tensor, size: Sequence[int], every: int = 1) -> Tensor:
-    """Logits (N, K, h, w) at the pixels of pictures of `size`, in float32 at least: what `resized` gives, but only the first of so many
+    """Logits (N, K, h, w) at the pixels of images of `size`, in float32 at least: what `resized` gives, but only the first of so many
     rows and columns.
 
     Numbers change their type before there are many of them, and those that are left out are never computed.

@@ -1,6 +1,6 @@
 """Intersection over union, from a confusion matrix of pixels.
 
-Legend: K classes. `confusion[i, j]`, int64 (K, K), counts pixels of class i that were taken for class j. IoU of a class is the number
+Legend: K classes. `confusion[i, j]`, int64 (K, K), counts pixels of class i that were predicted as class j. IoU of a class is the number
 of pixels where it is and was found, over the number of pixels where it is or was found (Everingham 2010, PASCAL VOC, §4.3).
 """
 

@@ -23,7 +23,7 @@ def _fcn_rows(ours: str, theirs: str) -> dict[str, str]:
 def _deeplab_rows(num_rates: int) -> dict[str, str]:
     branches, pooled = "head.pyramid.branches.", num_rates + 1
     return {
-        f"{branches}{pooled}.layer.conv": f"classifier.0.convs.{pooled}.1",  # behind the pool, which counts as a layer there
+        f"{branches}{pooled}.layer.conv": f"classifier.0.convs.{pooled}.1",  # after the pool, which counts as a layer there
         f"{branches}{pooled}.layer.norm": f"classifier.0.convs.{pooled}.2",
         branches + "{branch}.conv": "classifier.0.convs.{branch}.0",
         branches + "{branch}.norm": "classifier.0.convs.{branch}.1",

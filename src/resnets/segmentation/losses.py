@@ -1,6 +1,6 @@
 """What a segmenter minimises: the cross-entropy of each pixel, of both heads.
 
-Legend: b pictures, K classes, H W height and width in pixels. Logits are (b, K, H, W), masks (b, H, W) int64 with classes 0 to K - 1
+Legend: b images, K classes, H W height and width in pixels. Logits are (b, K, H, W), masks (b, H, W) int64 with classes 0 to K - 1
 and 255 for pixels that do not count.
 """
 
@@ -35,7 +35,7 @@ def segmentation_loss(outputs: Mapping[str, Tensor], masks: Tensor, auxiliary_we
 class Segmenting:
     """The objective of segmenters (`training.objective.Objective`); targets are masks.
 
-    A picture's loss is the sum over its pixels divided by H W, of which those that do not count are a part. Every pixel thus weighs
+    An image's loss is the sum over its pixels divided by H W, of which those that do not count are a part. Every pixel thus weighs
     the same whatever the batch's other pixels are, and no split of the batch over processes or accumulated parts changes a gradient.
 
     Args:

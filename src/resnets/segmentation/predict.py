@@ -1,6 +1,6 @@
-"""Prediction: a class for every pixel of ordinary picture files, and masks as PNG files with a palette.
+"""Prediction: a class for every pixel of ordinary image files, and masks as PNG files with a palette.
 
-Legend: K classes (the background is class 0), H W height and width of a picture in pixels.
+Legend: K classes (the background is class 0), H W height and width of an image in pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..core.files import write_atomically
 from ..core.reading import read_file
 from ..data.annotated.mask_rows import resized_pixels
 from ..data.annotations.masks import encoded_mask
-from ..data.decoding.decode import EncodedPicture, Pixels
+from ..data.decoding.decode import EncodedImage, Pixels
 from ..data.decoding.sides import at_shorter_side
 from ..data.errors import Unreadable
 from .evaluate import segmenter_classes
@@ -31,28 +31,28 @@ Mask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentedPicture:
-    """What the segmenter says of one picture, or why it could not be read."""
+class SegmentedImage:
+    """What the segmenter says of one image, or why it could not be read."""
 
     path: Path
     pixels: Pixels | None = None
-    """(H, W, C) uint8, the picture as a viewer shows it."""
+    """(H, W, C) uint8, the image as a viewer shows it."""
     mask: Mask | None = None
     shares: tuple[tuple[str, float], ...] = ()
-    """Share of the picture's pixels that each class takes, from the largest on; classes that take none are left out."""
+    """Share of the image's pixels that each class takes, from the largest on; classes that take none are left out."""
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """One object a picture, without its pixels."""
+        """One object per image, without its pixels."""
         if self.error is not None:
             return {"path": str(self.path), "error": self.error}
         return {"path": str(self.path), "shares": [{"label": label, "share": share} for label, share in self.shares]}
 
 
-def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp32") -> Iterator[SegmentedPicture]:
-    """The masks of picture files, in their order; unreadable ones carry an error.
+def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp32") -> Iterator[SegmentedImage]:
+    """The masks of image files, in their order; unreadable ones carry an error.
 
-    Pictures are segmented at the spec's `size`, or at their own, and masks always have the picture's own size.
+    Images are segmented at the spec's `size`, or at their own, and masks always have the image's own size.
 
     Raises:
         ValueError: the segmenter does not know its classes.
@@ -65,11 +65,11 @@ def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp
     segmenter.eval()
     for path in paths:
         try:
-            pixels = EncodedPicture(read_file(path), preprocessing.channels).pixels()
+            pixels = EncodedImage(read_file(path), preprocessing.channels).pixels()
             size = at_shorter_side(pixels.shape[0], pixels.shape[1], spec.size)
         except (OSError, Unreadable) as error:
             reason = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-            yield SegmentedPicture(path, error=reason)
+            yield SegmentedImage(path, error=reason)
             continue
         height, width = pixels.shape[:2]
         seen = torch.from_numpy(np.ascontiguousarray(resized_pixels(pixels, *size)))
@@ -79,7 +79,7 @@ def segment(segmenter: Segmenter, paths: Iterable[Path], *, precision: str = "fp
         mask: Mask = found.to(torch.uint8).cpu().numpy()
         counts = np.bincount(mask.reshape(-1), minlength=len(names))
         order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-        yield SegmentedPicture(path, pixels, mask, tuple((names[i], float(counts[i] / mask.size)) for i in order))
+        yield SegmentedImage(path, pixels, mask, tuple((names[i], float(counts[i] / mask.size)) for i in order))
 
 
 def write_mask(mask: Mask, path: Path) -> None:

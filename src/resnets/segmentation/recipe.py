@@ -22,7 +22,7 @@ class SegmentationRecipe(RunRecipe):
     command: ClassVar[str] = "segment train"
 
     data: str = "fashion-scenes"
-    """fashion-scenes, voc07, voc12, voc0712 or coco; or a folder in VOC's or COCO's layout whose pictures have masks."""
+    """fashion-scenes, voc07, voc12, voc0712 or coco; or a folder in VOC's or COCO's layout whose images have masks."""
     segmenter: str = "fcn-resnet50"
     """Segmenter, by name; fields of its spec may follow: deeplabv3-resnet101:output_stride=16. HEAD-NETWORK names those on any network."""
     weights: str | None = None
@@ -30,25 +30,25 @@ class SegmentationRecipe(RunRecipe):
     network_weights: str | None = None
     """Weights of the network in it alone, as `resnets train --weights` takes them, such as imagenet1k-v2."""
     crop: MaskCrop = MaskCrop()
-    """What training sees of each picture."""
+    """What training sees of each image."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the auxiliary head's loss."""
     loss_stride: Positive = 1
     """The loss is that of the first of so many rows and columns of pixels; 2 looks at a quarter of them."""
     loading: Literal["auto", "memory", "stream"] = "auto"
-    """Keep decoded pictures in memory, or decode them each time they come; auto: memory where there is room."""
+    """Keep decoded images in memory, or decode them each time they come; auto: memory where there is room."""
     batch_size: Positive = 8
-    """Pictures an optimizer step."""
+    """Images an optimizer step."""
     epochs: Positive = 30
-    """Passes over the training pictures."""
+    """Passes over the training images."""
     optimizer: Optimizer = Optimizer(learning_rate=0.01, nesterov=False)
     """How gradients change weights."""
     schedule: Schedule = Schedule(kind="linear")
     """The learning rate over the run."""
     evaluation: Evaluating = Evaluating(every=0, batch_size=1)
-    """When the segmenter is evaluated; pictures come one by one, each at its own size."""
+    """When the segmenter is evaluated; images come one by one, each at its own size."""
     examples: Positive = 12
-    """Pictures with masks on the report's page."""
+    """Images with masks on the report's page."""
 
     @field_validator("segmenter")
     @classmethod

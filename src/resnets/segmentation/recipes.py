@@ -10,7 +10,7 @@ from ..training.settings import Evaluating, Optimizer, Schedule
 from .recipe import SegmentationRecipe
 
 # Source:    Long 2015 (1411.4038) with skips of features, on a CIFAR-style network of stride 8 that is scaled down to two CPU cores, from
-#            fresh weights. Training sees pictures at a shorter side of 112, since garments are drawn from 28 x 28 pixels and time is
+#            fresh weights. Training sees images at a shorter side of 112, since garments are drawn from 28 x 28 pixels and time is
 #            short, evaluation at 128, where outlines are finer
 # Command:   resnets segment train fashion-scenes-fcn
 # Result:    mean IoU 72.9 % on 500 unseen scenes in 14.3 minutes on two cores of an AMD EPYC (one seed); 75.3 % with views averaged in
@@ -25,7 +25,7 @@ FASHION_SCENES_FCN = SegmentationRecipe(
         "head_dropout=0,skips=2,subpixels=2,auxiliary=False,size=128"
     ),
     crop=MaskCrop(size=112, base_size=112, scale=(1.0, 1.0), paste=0.5),
-    workers=0,  # pictures are kept at their size, and cutting them takes less than a process would
+    workers=0,  # images are kept at their size, and cutting them takes less than a process would
     batch_size=16,
     epochs=6,
     loss_stride=2,
@@ -35,7 +35,7 @@ FASHION_SCENES_FCN = SegmentationRecipe(
 )
 
 # Source:    torchvision's reference for fcn_resnet50 and deeplabv3_resnet101 (COCO with VOC's classes: mean IoU 60.5 and 67.4 %): 30
-#            epochs of 8 x 4 pictures, 0.02 falling as (1 - progress)^0.9 (here linearly), crops of 480 of scales 0.5 to 2
+#            epochs of 8 x 4 images, 0.02 falling as (1 - progress)^0.9 (here linearly), crops of 480 of scales 0.5 to 2
 # Result:    not run here: neither VOC nor COCO was at hand
 VOC_FCN = SegmentationRecipe(
     name="voc-fcn-resnet50",

@@ -1,6 +1,6 @@
 """`Segmenter`: a residual network that names a class for every pixel.
 
-Legend: N batch, C channels, K classes (the background is class 0), H W height and width of the pictures in pixels.
+Legend: N batch, C channels, K classes (the background is class 0), H W height and width of the images in pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .spec import SegmenterSpec
 class Segmenter(nn.Module):
     """Trunk (`network`), `head` and, where the spec wants one, `auxiliary` head.
 
-    Calling it with normalised pictures (N, C, H, W), floating point, gives a dict as torchvision's networks do: "out", and with an
+    Calling it with normalised images (N, C, H, W), floating point, gives a dict as torchvision's networks do: "out", and with an
     auxiliary head "aux", both logits (N, K, H, W).
     """
 
@@ -29,7 +29,7 @@ class Segmenter(nn.Module):
         self.classes: tuple[str, ...] | None = None
         """Names of classes 1 to K - 1, where weights or a data set gave them; class 0 is the background."""
         self.preprocessing: Any = None
-        """What turns a picture into this segmenter's input, where a model file gave it; the spec says the same."""
+        """What turns an image into this segmenter's input, where a model file gave it; the spec says the same."""
         self.network = build(spec.trunk)
         last, *earlier = reversed(self.network.feature_channels)
         self.maps = last, *earlier[: spec.skips]
@@ -50,13 +50,13 @@ class Segmenter(nn.Module):
         return {**{name: modules for name, modules in self.network.parts.items() if name != "head"}, "head": heads}
 
     def forward(self, images: Tensor, every: int = 1) -> dict[str, Tensor]:
-        """Logits of both heads at the pictures' size.
+        """Logits of both heads at the images' size.
 
         Args:
             every: of so many rows and columns only the first; logits are then (N, K, H / every, W / every), rounded up.
 
         Raises:
-            ValueError: training of a DeepLabV3 head on a single picture.
+            ValueError: training of a DeepLabV3 head on a single image.
         """
         self._check(images)
         maps = self.network.features(images)
@@ -76,7 +76,7 @@ class Segmenter(nn.Module):
     def _check(self, images: Tensor) -> None:
         if self.training and self.spec.head == "deeplabv3" and self.network.spec.norm != "group" and images.shape[0] == 1:
             raise UserError(
-                "a DeepLabV3 head cannot train on a batch of one picture: the norm behind its pooled map would see one value a "
+                "a DeepLabV3 head cannot train on a batch of one image: the norm after its pooled map would see one value a "
                 "channel; raise --batch-size to 2 or more for each process"
             )
 

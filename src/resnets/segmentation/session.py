@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..data.annotated.mask_loader import MaskBatch, MaskLoader
-from ..data.annotated.mask_rows import MaskedPictures
-from ..data.annotations.objects import AnnotatedPictures
+from ..data.annotated.mask_rows import MaskedImages
+from ..data.annotations.objects import AnnotatedImages
 from ..data.sampling.order import EpochOrder, Share
 from ..reports.drawn_objects import draw_mask
 from ..reports.scene_report import SEGMENTATION, Example, write_scene_report
@@ -36,14 +36,14 @@ SegmentationFeed = AnnotatedFeed[MaskLoader]
 
 
 class SegmentationWatcher:
-    """Keeps what is found on the first pictures of the data set."""
+    """Keeps what is found on the first images of the data set."""
 
     def __init__(self, most: int, names: Callable[[int], str]) -> None:
         self.most, self.name_of = most, names
         self.found: dict[int, Tensor] = {}
 
     def add(self, images: Tensor, predicted: Tensor, place: int) -> None:
-        """Takes the classes (1, H, W) that were found on the picture at `place`."""
+        """Takes the classes (1, H, W) that were found on the image at `place`."""
         if place < self.most:
             self.found[place] = predicted[0].cpu()
 
@@ -64,15 +64,15 @@ class SegmentationSession(Session[SegmentationRecipe, Segmenter, MaskBatch, Segm
 
     @property
     def training(self) -> MaskLoader:
-        """The pictures to learn from."""
+        """The images to learn from."""
         return self.feed.training
 
     def inputs(self, batch: MaskBatch) -> Inputs:
-        """The pictures and their masks."""
+        """The images and their masks."""
         return Inputs(batch.images, batch.masks)
 
     def evaluate(self, watcher: SegmentationWatcher | None = None) -> SegmentationResult:
-        """Evaluates the segmenter on the pictures that it does not learn from."""
+        """Evaluates the segmenter on the images that it does not learn from."""
         self.world.share_buffers(self.evaluated)
         return evaluate_segmenter(
             self.evaluated,
@@ -83,7 +83,7 @@ class SegmentationSession(Session[SegmentationRecipe, Segmenter, MaskBatch, Segm
         )
 
     def watch(self) -> SegmentationWatcher:
-        """Keeps the masks of the first pictures."""
+        """Keeps the masks of the first images."""
         return SegmentationWatcher(self.recipe.examples, self.feed.evaluation.name_of)
 
     def write_report(
@@ -100,7 +100,7 @@ class SegmentationSession(Session[SegmentationRecipe, Segmenter, MaskBatch, Segm
 
     def _drawn(self, place: int, mask: Tensor) -> Example:
         loader = self.feed.evaluation
-        pixels, known = MaskedPictures(loader.pictures, 3).load(int(loader.kept[place]))
+        pixels, known = MaskedImages(loader.images, 3).load(int(loader.kept[place]))
         image = PIL.Image.fromarray(pixels)
         return Example(loader.name_of(place), draw_mask(image, known, self.classes), draw_mask(image, mask.numpy(), self.classes))
 
@@ -112,7 +112,7 @@ class SegmentationSession(Session[SegmentationRecipe, Segmenter, MaskBatch, Segm
 def open_session(
     recipe: SegmentationRecipe, device: torch.device, report: Callable[[str], None], world: World = ALONE
 ) -> SegmentationSession:
-    """Seeds, opens the pictures, builds the segmenter and everything around it, for this process's place in the world.
+    """Seeds, opens the images, builds the segmenter and everything around it, for this process's place in the world.
 
     Raises:
         ValueError: the recipe asks for what cannot be had (data, weights, device).
@@ -137,11 +137,11 @@ def _open_feed(
     recipe: SegmentationRecipe, spec: SegmenterSpec, device: torch.device, share: Share, report: Callable[[str], None]
 ) -> SegmentationFeed:
 
-    def loader(pictures: AnnotatedPictures, learns: bool) -> MaskLoader:
-        # In evaluation each picture is a batch; the order is asked for this process's share alone, which needs a row for each process.
+    def loader(images: AnnotatedImages, learns: bool) -> MaskLoader:
+        # In evaluation each image is a batch; the order is asked for this process's share alone, which needs a row for each process.
         size = recipe.batch_size if learns else share.world
         return MaskLoader(
-            pictures,
+            images,
             spec.preprocessing,
             lambda count: EpochOrder(count, size, seed=recipe.seed, drop_last=learns and recipe.drop_last, share=share),
             crop=recipe.crop if learns else None,

@@ -20,7 +20,7 @@ from ..networks.spec import NetworkSpec
 from ..networks.zoo import get_spec
 
 BACKGROUND = "background"
-"""Name of class 0, which stands before those of a data set."""
+"""Name of class 0, which precedes those of a data set."""
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -43,11 +43,11 @@ class SegmenterSpec(BaseModel):
     num_classes: Annotated[int, Field(ge=2, le=IGNORED)] = 21
     """Classes, the background included (21 are VOC's)."""
     output_stride: Literal[4, 8, 16, 32] = 8
-    """Largest stride between the picture and the trunk's last map; stages that would go beyond it dilate (1706.05587 §3.1)."""
+    """Largest stride between the image and the trunk's last map; stages that would go beyond it dilate (1706.05587 §3.1)."""
     auxiliary: bool = True
     """An FCN head on the map before the last stage's, whose loss helps the trunk to learn (PSPNet, 1612.01105 §3.3)."""
     skips: Annotated[int, Field(ge=0)] = 0
-    """fcn: how many of the trunk's earlier maps join the last one on its way back to the picture's size, the coarsest first, as in
+    """fcn: how many of the trunk's earlier maps join the last one on its way back to the image's size, the coarsest first, as in
     FCN-16s and FCN-8s (Long 2015 §4.2); sums of features as in 1612.03144 §3, not of logits."""
     subpixels: Positive = 1
     """fcn: the head gives each place of its finest map so many logits down and as many across for each class (1702.08502 §3.1)."""
@@ -57,14 +57,14 @@ class SegmenterSpec(BaseModel):
     """deeplabv3: dilations of the pyramid's 3x3 convolutions; unset: 12, 24, 36 at an output stride of 8 and 6, 12, 18 at 16
     (1706.05587 §3.3), and so on in proportion."""
     head_dropout: Probability | None = None
-    """Dropout before the classifier (fcn and the auxiliary head) or behind the pyramid (deeplabv3); unset: 0.1 and 0.5, as in
+    """Dropout before the classifier (fcn and the auxiliary head) or after the pyramid (deeplabv3); unset: 0.1 and 0.5, as in
     torchvision."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean of each input channel in [0, 1] units, which normalisation subtracts; ImageNet's."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
     """Standard deviation of each input channel in [0, 1] units, by which normalisation divides; ImageNet's."""
     size: Positive | None = None
-    """Length in pixels of the shorter side at which pictures are segmented, whatever their own; unset: at their own size."""
+    """Length in pixels of the shorter side at which images are segmented, whatever their own; unset: at their own size."""
 
     @model_validator(mode="after")
     def _consistent(self) -> SegmenterSpec:
@@ -73,7 +73,7 @@ class SegmenterSpec(BaseModel):
         if self.size is not None:
             trunk.check_activations(self.size)
         if trunk.dims != 2:
-            raise UserError(f"network={self.network!r} has dims={trunk.dims}, but pictures are segmented in two dimensions")
+            raise UserError(f"network={self.network!r} has dims={trunk.dims}, but images are segmented in two dimensions")
         if len(trunk.blocks) < 2 and self.auxiliary:
             raise UserError(f"network={self.network!r} has one stage only, so that no map is left for auxiliary=True; turn it off")
         if not len(self.mean) == len(self.std) == trunk.in_channels:
@@ -115,7 +115,7 @@ class SegmenterSpec(BaseModel):
 
     @property
     def stride(self) -> int:
-        """Stride between the picture and the trunk's last map: `output_stride`, or less where the network never goes that far."""
+        """Stride between the image and the trunk's last map: `output_stride`, or less where the network never goes that far."""
         trunk = self.trunk
         total = trunk.stem_reduction
         for stride in trunk.stage_strides:
@@ -124,19 +124,19 @@ class SegmenterSpec(BaseModel):
 
     @property
     def pyramid_rates(self) -> tuple[int, ...]:
-        """Dilations of the pyramid's 3x3 convolutions: in pixels of the picture always 96, 192 and 288 where `rates` is unset."""
+        """Dilations of the pyramid's 3x3 convolutions: in pixels of the image always 96, 192 and 288 where `rates` is unset."""
         return self.rates or tuple(math.ceil(96 * i / self.stride) for i in (1, 2, 3))
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How pictures are normalised. `size` is the length of the shorter side (or the trunk's native one); nothing is cut off.
+        """How images are normalised. `size` is the length of the shorter side (or the trunk's native one); nothing is cut off.
 
         Raises:
-            ValueError: a trunk for another number of channels than pictures have.
+            ValueError: a trunk for another number of channels than images have.
         """
         channels = len(self.mean)
         if channels not in (1, 3):
-            raise UserError(f"network={self.network!r} takes {channels} channels, but pictures have 1 or 3")
+            raise UserError(f"network={self.network!r} takes {channels} channels, but images have 1 or 3")
         size = self.size or self.trunk.input_size
         return Preprocessing(size=size, channels=1 if channels == 1 else 3, mean=self.mean, std=self.std)
 

@@ -1,7 +1,7 @@
 """From a budget of seconds to a plan: which rung, how many steps and how many seeds.
 
-A plan's time is the sum over its runs of steps x seconds a step, and of the evaluations, whose pictures cost a third of a trained one.
-The seconds a step are measured on this machine (see `pace`), and so a plan is an estimate; it is kept beside the result, so that the
+A plan's time is the sum over its runs of steps x seconds per step, and of the evaluations, whose images cost a third of a trained one.
+The seconds per step are measured on this machine (see `speed`), and so a plan is an estimate; it is kept beside the result, so that the
 same command goes on with the same plan.
 """
 
@@ -19,13 +19,13 @@ from ..data.datasets.catalogue import DATASETS
 from .experiment import Rung, Study
 from .tasks import Task
 
-Pace = Callable[[Recipe], float]
+StepTime = Callable[[Recipe], float]
 """Measured seconds of one optimizer step of a recipe."""
 
 FORWARD_SHARE = 1 / 3
-"""Of a training step's time that a picture costs which is only evaluated: one of three passes (forward, and two in backward)."""
+"""Of a training step's time that an image costs which is only evaluated: one of three passes (forward, and two in backward)."""
 EVALUATED = 20_000
-"""Pictures evaluated at the end of a run: 10,000 training and about as many test pictures."""
+"""Images evaluated at the end of a run: 10,000 training and about as many test images."""
 SECONDS_A_RUN = 3.0
 """Of opening the data, building the network and writing the model."""
 CURVE_POINTS = 80
@@ -66,14 +66,14 @@ class Plan(BaseModel):
 
 
 def plan_study(
-    study: Study, *, budget: float, data: str, pace: Pace, seeds: int | None = None, steps: int | None = None, rung: str | None = None,
+    study: Study, *, budget: float, data: str, step_time: StepTime, seeds: int | None = None, steps: int | None = None, rung: str | None = None,
     device: str = "auto", threads: int = 0,
 ) -> Plan:  # fmt: skip
     """The best that `budget` seconds allow: the largest rung whose fewest steps fit, then as many steps as fit up to the paper's, then
     more seeds up to the paper's. Where not even the smallest rung fits, it is planned all the same with its fewest steps.
 
     Args:
-        pace: measures a step; asked for one rung after another, the smallest first, until one does not fit.
+        speed: measures a step; asked for one rung after another, the smallest first, until one does not fit.
         seeds, steps, rung: set one by hand.
 
     Raises:
@@ -86,31 +86,31 @@ def plan_study(
     if steps is not None and steps < 1:
         raise UserError(f"--steps is at least 1, not {steps}")
     num_seeds = seeds or (1 if study.exact else 3)
-    paces = _Paces(study, data, pace, device, threads)
+    step_times = _StepTimes(study, data, step_time, device, threads)
     if not study.trains:
         chosen = next(r for r in study.rungs if r.name == rung) if rung else study.rungs[-1]
-        return paces.plan(chosen, 0, num_seeds)
+        return step_times.plan(chosen, 0, num_seeds)
     chosen, most = study.rungs[0], study.paper.steps or 10**9
     if rung is not None:
         chosen = next(r for r in study.rungs if r.name == rung)
     else:
         for candidate in study.rungs:
-            if paces.seconds(candidate, steps or candidate.minimum_steps, num_seeds) > budget:
+            if step_times.seconds(candidate, steps or candidate.minimum_steps, num_seeds) > budget:
                 break
             chosen = candidate
     if steps is None:
-        steps = max(chosen.minimum_steps, min(most, paces.affordable(chosen, budget, num_seeds)))
+        steps = max(chosen.minimum_steps, min(most, step_times.affordable(chosen, budget, num_seeds)))
     if seeds is None and steps == most:
-        while num_seeds < study.paper_seeds and paces.seconds(chosen, steps, num_seeds + 1) <= budget:
+        while num_seeds < study.paper_seeds and step_times.seconds(chosen, steps, num_seeds + 1) <= budget:
             num_seeds += 1
-    return paces.plan(chosen, steps, num_seeds)
+    return step_times.plan(chosen, steps, num_seeds)
 
 
-class _Paces:
+class _StepTimes:
     """Recipes and times of a study's rungs."""
 
-    def __init__(self, study: Study, data: str, pace: Pace, device: str, threads: int) -> None:
-        self.study, self.data, self.pace, self.device, self.threads = study, data, pace, device, threads
+    def __init__(self, study: Study, data: str, step_time: StepTime, device: str, threads: int) -> None:
+        self.study, self.data, self.step_time, self.device, self.threads = study, data, step_time, device, threads
         self.known: dict[tuple[str, str], float] = {}
 
     def recipe(self, rung: Rung, arm: str, steps: int) -> Recipe:
@@ -142,7 +142,7 @@ class _Paces:
     def a_step(self, rung: Rung, arm: str) -> float:
         """Seconds of a step of an arm."""
         if (rung.name, arm) not in self.known:
-            self.known[rung.name, arm] = self.pace(self.recipe(rung, arm, 1))
+            self.known[rung.name, arm] = self.step_time(self.recipe(rung, arm, 1))
         return self.known[rung.name, arm]
 
     def steps(self, rung: Rung, arm: str, steps: int) -> int:
@@ -160,8 +160,8 @@ class _Paces:
             info = DATASETS.get(self.data)
             made = self.steps(rung, arm, steps)
             epochs = made * recipe.batch_size // (info.num_train if info else 50_000)
-            pictures = EVALUATED + epochs * (info.num_test if info else 10_000)
-            total += made * a_step + pictures / recipe.batch_size * a_step * FORWARD_SHARE + SECONDS_A_RUN
+            images = EVALUATED + epochs * (info.num_test if info else 10_000)
+            total += made * a_step + images / recipe.batch_size * a_step * FORWARD_SHARE + SECONDS_A_RUN
         return total * seeds
 
     def affordable(self, rung: Rung, budget: float, seeds: int) -> int:
@@ -184,7 +184,7 @@ class _Paces:
 
 
 def round_down(value: float) -> int:
-    """To two leading digits, so that a pace measured a little differently gives the same plan; at least 1."""
+    """To two leading digits, so that a speed measured a little differently gives the same plan; at least 1."""
     if value < 1:
         return 1
     unit = 10 ** max(0, math.floor(math.log10(value)) - 1)

@@ -43,7 +43,7 @@ class Arm(_Frozen):
     order: float = 0.0
     """Its place in the series, such as the depth."""
     answers: Answer | None = None
-    """The published number that stands beside it."""
+    """The published number to compare it with."""
     time_of: str | None = None
     """Train for as many seconds as the arm of this name takes, not for as many steps."""
 
@@ -61,7 +61,7 @@ class Rung(_Frozen):
 
 
 class Comparison(_Frozen):
-    """One thing that the paper claims, in numbers: which arm's metric lies above or below which other's.
+    """One thing that the paper claims, in numbers: which arm's metric is above or below which other's.
 
     `arm` and `other` are names, or SERIES:first and SERIES:last, the ends of a series as far as it was run.
     """
@@ -80,7 +80,7 @@ class Comparison(_Frozen):
     tolerance: float = 0.0
     """equal: how far from the bound still counts as equal."""
     key: bool = True
-    """Whether the claim stands and falls with it; the others are told beside it."""
+    """Whether the claim depends on it; the others are told beside it."""
 
 
 class Setting(_Frozen):
@@ -89,13 +89,13 @@ class Setting(_Frozen):
     data: str | None = None
     """data set"""
     training_pictures: int | None = None
-    """training pictures"""
+    """training images"""
     resolution: int | None = None
-    """picture size in pixels"""
+    """image size in pixels"""
     crops: int | None = None
     """padding of random crops in pixels"""
     mirroring: str | None = None
-    """mirroring of training pictures"""
+    """mirroring of training images"""
     optimizer: str | None = None
     """optimizer"""
     learning_rate: float | None = None
@@ -133,7 +133,7 @@ class Study(_Frozen):
     """From the smallest to the paper's."""
     comparisons: tuple[Comparison, ...]
     metrics: tuple[str, ...]
-    """Columns of the table, the one that stands beside the published number first."""
+    """Columns of the table, the one that is beside the published number first."""
     figures: tuple[Figure, ...]
     paper_seeds: int = 5
     """More seeds than these are never planned."""

@@ -106,7 +106,7 @@ def _draw_curve(axes: Any, curves: dict[str, list[list[float]]], colour: str, wi
 
 
 def _top(record: Record, names: list[str]) -> float:
-    """Upper end of the error axis: what the curves reach behind the first tenth of the run."""
+    """Upper end of the error axis: what the curves reach after the first tenth of the run."""
     highest = 5.0
     for name in names:
         for points in record["curves"][name].values():
@@ -256,7 +256,7 @@ def _signal(record: Record) -> tuple[Any, str] | None:
     for axes, (key, title) in zip(
         drawn.subplots(3, 1),
         (
-            ("response_std", "Standard deviation of F's layer responses (behind batch norm)"),
+            ("response_std", "Standard deviation of F's layer responses (after batch norm)"),
             ("branch_ratio", "|F| / |h(x)| where they are added"),
             ("gradient", "Gradient at the unit's input, |dE/dx|"),
         ),
@@ -280,7 +280,7 @@ def _signal(record: Record) -> tuple[Any, str] | None:
         _label_right(axes, ends, logarithmic=True)
     return (
         drawn,
-        "The trained networks, unit by unit, on 128 training pictures: plain networks dashed, residual ones solid; means over the seeds.",
+        "The trained networks, unit by unit, on 128 training images: plain networks dashed, residual ones solid; means over the seeds.",
     )
 
 
@@ -327,7 +327,7 @@ def _counts(record: Record) -> tuple[Any, str] | None:
         axes.text(value + 0.25, height, f"{value:.2f}, published {row['published'].removesuffix(' G')}", va="center", fontsize=9)
         if row["published_value"] is not None:
             axes.plot([row["published_value"] / 1e9] * 2, [height - 0.38, height + 0.38], color=SERIES[1], linewidth=2)
-    _plain(axes, "", "multiply-adds for one picture of 224 pixels (G)")
+    _plain(axes, "", "multiply-adds for one image of 224 pixels (G)")
     axes.set_yticks(heights, [row["arm"] for row in rows])
     axes.set_xlim(right=1.3 * max(row["metrics"]["macs"]["mean"] / 1e9 for row in rows))
     return drawn, "Counted (bars) and published (orange marks) multiply-adds."

@@ -1,6 +1,6 @@
 """How a task is measured: trained and evaluated, its signal measured, or counted. Each gives plain JSON values.
 
-Legend: N pictures. Errors are shares in [0, 1]. A result has
+Legend: N images. Errors are shares in [0, 1]. A result has
 
     metrics    numbers by name
     curves     trained: "train" [[step, error of the batches since the last line], ...], "test" [[step, error], ...]
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 Listener = Callable[[dict[str, Any]], None]
 
-TRAIN_PICTURES = 10_000
-"""At most so many training pictures are evaluated for the training error: the same of every run."""
-SIGNAL_PICTURES = 128
+TRAIN_IMAGES = 10_000
+"""At most so many training images are evaluated for the training error: the same of every run."""
+SIGNAL_IMAGES = 128
 SEED_OF_SUBSETS = 2015
 
 
@@ -113,10 +113,10 @@ def _errors(task: Task, done: Run) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() and task.recipe.device in ("auto", "cuda") else "cpu")
     network = network.to(device).to(memory_format=torch.channels_last)
     if task.recipe.data in DATASETS:
-        pictures = _training_pictures(task, network, TRAIN_PICTURES, device, task.recipe.evaluation.batch_size)
+        images = _training_pictures(task, network, TRAIN_IMAGES, device, task.recipe.evaluation.batch_size)
     else:
-        pictures = _own_training_pictures(done.directory, device)
-    train = evaluate(network, pictures)
+        images = _own_training_pictures(done.directory, device)
+    train = evaluate(network, images)
     return {
         "train_error": 1 - train.top1,
         "test_error": 1 - done.metrics["top1"],
@@ -127,7 +127,7 @@ def _errors(task: Task, done: Run) -> dict[str, float]:
 
 
 def _training_pictures(task: Task, network: Network, num: int, device: Any, batch: int) -> Iterable[tuple[Tensor, Tensor]]:
-    """`num` training pictures, the same in every run, as the network takes them, without augmentation."""
+    """`num` training images, the same in every run, as the network takes them, without augmentation."""
     import torch
 
     from ..data.datasets.catalogue import load
@@ -143,7 +143,7 @@ def _training_pictures(task: Task, network: Network, num: int, device: Any, batc
 
 
 def _own_training_pictures(directory: Path, device: Any) -> Iterable[tuple[Tensor, Tensor]]:
-    """All training pictures of a finished run on the user's own data or ImageNet, which lie in order of class and are thus not cut."""
+    """All training images of a finished run on the user's own data or ImageNet, which come in order of class and are thus not cut."""
     from ..classification.feed import open_feed
     from ..classification.recipe import Recipe
     from ..data.sampling.order import WHOLE
@@ -154,7 +154,7 @@ def _own_training_pictures(directory: Path, device: Any) -> Iterable[tuple[Tenso
 
 
 def _chance(task: Task) -> dict[str, float]:
-    """A run that diverged counts as one that knows nothing: the error of guessing among the classes (ten, where nobody knows)."""
+    """A run that diverged counts as one that knows nothing: the error of guessing among the classes (ten, where that is unknown)."""
     from ..data.datasets.catalogue import DATASETS
 
     assert task.recipe is not None
@@ -213,7 +213,7 @@ def _signal(task: Task, network: Network, seconds: float) -> dict[str, Any]:
 
     from ..inspection.signal import measure_signal
 
-    images, labels = next(iter(_training_pictures(task, network, SIGNAL_PICTURES, torch.device("cpu"), SIGNAL_PICTURES)))
+    images, labels = next(iter(_training_pictures(task, network, SIGNAL_IMAGES, torch.device("cpu"), SIGNAL_IMAGES)))
     units = measure_signal(network, images.contiguous(), labels).units
     ratios = [unit.branch_ratio for unit in units if unit.branch_ratio is not None]
     products = [
@@ -251,7 +251,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _count(task: Task) -> dict[str, Any]:
-    """Parameters and multiply-adds for one picture of a network; of one of a single stage the weights of that stage's convolutions."""
+    """Parameters and multiply-adds for one image of a network; of one of a single stage the weights of that stage's convolutions."""
     spec = task.spec
     if spec is None:
         from ..weights.foreign_network import foreign_cost

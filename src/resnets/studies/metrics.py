@@ -17,7 +17,7 @@ class Metric:
     of_differences: str = ""
     """Unit of a difference of two."""
     digits: int | None = None
-    """Behind the point; None for three significant ones."""
+    """After the point; None for three significant ones."""
 
     def text(self, value: float | None) -> str:
         """A value without its unit, or a dash."""

@@ -59,7 +59,7 @@ VERDICTS = {True: "held", False: "did not hold", None: "not resolved"}
 
 
 def cell(row: dict[str, Any], name: str) -> str:
-    """A row's metric as it stands in a table: mean ± standard deviation."""
+    """A row's metric as it is in a table: mean ± standard deviation."""
     measured = row["metrics"].get(name)
     if measured is None:
         return "-"

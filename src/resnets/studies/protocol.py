@@ -22,7 +22,7 @@ from ..core.text import to_json
 from ..data.sources.request import cache_directory
 from .budget import Plan
 from .experiment import Study
-from .pace import macs
+from .step_time import macs
 from .tasks import Task
 
 Listener = Callable[[dict[str, Any]], None]
@@ -46,7 +46,7 @@ def result_of(task: Task, runs: Path) -> dict[str, Any] | None:
 def carry_out(study: Study, plan: Plan, runs: Path, listen: Listener = lambda _event: None) -> Results:
     """Measures what is not measured yet and returns everything.
 
-    `listen` gets an event "task" before each task that is run (with `number`, `total`, `arm`, `seed`, `seconds_left`), "task done" behind
+    `listen` gets an event "task" before each task that is run (with `number`, `total`, `arm`, `seed`, `seconds_left`), "task done" after
     it, "cached" with how many were finished before, and the events of each training.
 
     Raises:
@@ -70,9 +70,9 @@ def carry_out(study: Study, plan: Plan, runs: Path, listen: Listener = lambda _e
     expected, spent, made = plan.estimated_seconds / (sum(weights.values()) or 1.0), 0.0, 0.0
     left = sum(weights[task.key] for task in missing)
     for number, task in enumerate(missing, len(tasks) - len(missing) + 1):
-        started, pace = time.perf_counter(), spent / made if made else expected
+        started, step_time = time.perf_counter(), spent / made if made else expected
         about = {"arm": task.arm, "measurement": task.measurement, "seed": task.seed, "network": task.network, "key": task.key}
-        listen({"event": "task", "number": number, "total": len(tasks), **about, "seconds_left": left * pace})
+        listen({"event": "task", "number": number, "total": len(tasks), **about, "seconds_left": left * step_time})
         folder = runs / task.key
         with _claimed(folder, lambda message: listen({"event": "message", "message": message})):
             result = result_of(task, runs)

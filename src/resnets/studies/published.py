@@ -40,7 +40,7 @@ def value(answer: Answer) -> float | None:
 
 
 def describe(answer: Answer) -> str:
-    """The first row's number as it stands in a table: 6.61 ± 0.16, fail, 1.8e+09."""
+    """The first row's number as it is in a table: 6.61 ± 0.16, fail, 1.8e+09."""
     row = rows(answer)[0]
     if "mean" in row and "std" in row:
         return f"{row['mean']:g} ± {row['std']:g}"
@@ -52,7 +52,7 @@ def describe(answer: Answer) -> str:
 
 
 def source(answer: Answer) -> str:
-    """Where the number stands: paper, table, what was measured, and where it was read."""
+    """Where the number is: paper, table, what was measured, and where it was read."""
     paper, _, table = answer.table.partition("/")
     row, published = rows(answer)[0], _published()
     place = table.replace("_", " ").replace("table", "Table").replace("figure 1 6 plain nets", "Fig. 6").replace("figure", "Fig.")

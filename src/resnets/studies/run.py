@@ -16,9 +16,9 @@ from ..data.sources.request import known_name
 from .budget import Plan, plan_study
 from .catalogue import STUDIES, get_study
 from .experiment import Study
-from .pace import MeasuredPace, macs
 from .protocol import carry_out, default_runs
 from .record import make_record
+from .step_time import MeasuredStepTime, macs
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -58,15 +58,15 @@ class Request:
 
 
 def plan_of(study: Study, request: Request, output: Path, listen: Listener) -> Plan:
-    """The plan that stands in `output` if it was made for the same request, else a new one, which is kept there."""
+    """The plan that is in `output` if it was made for the same request, else a new one, which is kept there."""
     file = output / "plan.json"
     asked = _asked(study, request)
     kept = _kept_plan(file, asked)
     if kept is not None:
         return kept
-    pace = MeasuredPace(request.folder / "pace.json", lambda message: listen({"event": "message", "message": message}))
+    step_time = MeasuredStepTime(request.folder / "pace.json", lambda message: listen({"event": "message", "message": message}))
     plan = plan_study(
-        study, budget=request.budget, data=request.data, pace=pace, seeds=request.seeds, steps=request.steps, rung=request.rung,
+        study, budget=request.budget, data=request.data, step_time=step_time, seeds=request.seeds, steps=request.steps, rung=request.rung,
         device=request.device, threads=request.threads,
     )  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
@@ -142,22 +142,22 @@ def costs(study: Study, request: Request, report: Callable[[str], None]) -> tupl
     the same seconds a multiply-add."""
     if not study.trains:
         return 0.0, 0.0
-    pace = MeasuredPace(request.folder / "pace.json", report)
+    step_time = MeasuredStepTime(request.folder / "pace.json", report)
     smallest, largest = study.rungs[0], study.rungs[-1]
-    least = plan_study(study, budget=0.0, data=request.data, pace=pace, seeds=3, rung=smallest.name, steps=smallest.minimum_steps,
+    least = plan_study(study, budget=0.0, data=request.data, step_time=step_time, seeds=3, rung=smallest.name, steps=smallest.minimum_steps,
                        device=request.device, threads=request.threads)  # fmt: skip
-    per_mac = max(pace(recipe) / (recipe.batch_size * macs(recipe.network, _size(recipe))) for _, recipe in least.recipes)
+    per_mac = max(step_time(recipe) / (recipe.batch_size * macs(recipe.network, _size(recipe))) for _, recipe in least.recipes)
 
     def by_macs(recipe: Recipe) -> float:
         return per_mac * recipe.batch_size * macs(recipe.network)
 
     seeds = study.paper.seeds or 1
-    whole = plan_study(study, budget=0.0, data=request.data, pace=by_macs, seeds=seeds, rung=largest.name,
+    whole = plan_study(study, budget=0.0, data=request.data, step_time=by_macs, seeds=seeds, rung=largest.name,
                        steps=study.paper.steps or largest.minimum_steps)  # fmt: skip
     return least.estimated_seconds, whole.estimated_seconds
 
 
 def _size(recipe: Recipe) -> int:
-    """Of the pictures that the recipe's network is given."""
+    """Of the images that the recipe's network is given."""
     info = DATASETS.get(recipe.data)
     return recipe.image_size or (info.size if info else 32)

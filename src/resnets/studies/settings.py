@@ -88,9 +88,9 @@ def _of_the_arms(study: Study, plan: Plan) -> list[str]:
     """Arms left out or added, and how the networks differ from the paper's, arms that differ alike in one sentence."""
     networks = dict(plan.networks)
     sentences = []
-    left_out = [arm.name for arm in study.arms if arm.paper_network is not None and arm.name not in networks]
-    if left_out:
-        sentences.append(f"Left out: {', '.join(left_out)}.")
+    skipped = [arm.name for arm in study.arms if arm.paper_network is not None and arm.name not in networks]
+    if skipped:
+        sentences.append(f"Left out: {', '.join(skipped)}.")
     added = [arm.name for arm in study.arms if arm.paper_network is None and arm.name in networks]
     if added:
         sentences.append(f"Not in the paper: {', '.join(added)}.")

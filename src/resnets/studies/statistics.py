@@ -30,7 +30,7 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def within(t: float, freedom: int) -> float:
-    """Probability that a t variable of `freedom` degrees lies between -t and t."""
+    """Probability that a t variable of `freedom` degrees is between -t and t."""
     angle = math.atan(t / math.sqrt(freedom))
     cosine, sine = math.cos(angle), math.sin(angle)
     if freedom % 2:
@@ -47,7 +47,7 @@ def within(t: float, freedom: int) -> float:
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
-    """The t between whose negative and itself a t variable lies with probability `confidence` (two-sided)."""
+    """The t between whose negative and itself a t variable is with probability `confidence` (two-sided)."""
     assert 0 < confidence < 1
     assert freedom >= 1
     low, high = 0.0, 1.0

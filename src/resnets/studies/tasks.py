@@ -36,7 +36,7 @@ class Task(BaseModel):
     recipe: Recipe | None = None
     """Of what is trained first; None where nothing is."""
     data: str | None = None
-    """Pictures for a signal at initialisation."""
+    """Images for a signal at initialisation."""
 
     @property
     def spec(self) -> NetworkSpec | None:

@@ -1,6 +1,6 @@
 """From measurements to an answer: which comparisons hold beyond the seeds' spread, and whether the claim does.
 
-A comparison holds where its 95 % interval lies wholly on the claimed side. The claim holds where all of its key comparisons do: to
+A comparison holds where its 95 % interval is wholly on the claimed side. The claim holds where all of its key comparisons do: to
 claim that all of several things are so, each needs its own test and no correction. It fails where at least one key comparison is
 contradicted by an interval that is widened for how many there are (Bonferroni: 1 - 0.05 / m). Else it is not resolved.
 """
@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def key(self) -> tuple[Outcome, ...]:
-        """Those that the claim stands and falls with."""
+        """Those that the claim depends on."""
         return tuple(outcome for outcome in self.outcomes if outcome.comparison.key)
 
 

@@ -23,16 +23,16 @@ class RunRecipe(Settings):
     """How a run goes: the optimizer's steps, when to evaluate and keep, where, and where the result goes."""
 
     command: ClassVar[str] = ""
-    """The command that carries such a recipe out, behind `resnets`."""
+    """The command that carries such a recipe out, after `resnets`."""
 
     name: str = "custom"
     """Name of the recipe that this one began as."""
     data_folder: Path | None = None
     """Folder that holds a named data set's files; unset: cache, system, then download."""
     max_unreadable: Share = 0.05
-    """Share of the pictures that may be unreadable; they are named, counted and left out, more of them are an error."""
+    """Share of the images that may be unreadable; they are named, counted and left out, more of them are an error."""
     workers: Count | None = None
-    """Processes or threads that decode; unset: one a core."""
+    """Processes or threads that decode; unset: one per core."""
     weights: str | None = None
     """Pretrained weights to start from; unset: fresh ones."""
     epochs: Positive = 10
@@ -40,7 +40,7 @@ class RunRecipe(Settings):
     max_steps: Positive | None = None
     """Stop after so many optimizer steps; the schedule's progress counts to there."""
     batch_size: Positive = 128
-    """Pictures an optimizer step."""
+    """Images an optimizer step."""
     drop_last: bool = True
     """Leave out the last, smaller batch of an epoch."""
     accumulation: Positive = 1
@@ -63,7 +63,7 @@ class RunRecipe(Settings):
     device: str = "auto"
     """auto (the first GPU, else the CPU), cpu, cuda, cuda:1, mps, ..."""
     threads: Count = 0
-    """CPU threads; 0 for one a core."""
+    """CPU threads; 0 for one per core."""
     seed: Count = 0
     """Seeds everything random in the run."""
     deterministic: bool = False

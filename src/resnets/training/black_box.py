@@ -32,7 +32,7 @@ class BlackBox:
     step: int
     epoch: int
     indices: list[int]
-    """The pictures of the batch, by their places in the training set."""
+    """The images of the batch, by their places in the training set."""
     names: list[str]
     """The same by name, where they are files."""
     learning_rates: list[float]

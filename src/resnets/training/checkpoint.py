@@ -51,7 +51,7 @@ def previous(path: Path) -> Path:
 
 
 def save_checkpoint(path: Path, session: OpenSession, position: Position) -> None:
-    """Writes the session's state, whole or not at all; the one that stood there is kept as the previous one.
+    """Writes the session's state, whole or not at all; the one that was there is kept as the previous one.
 
     At no moment is there less than one whole checkpoint: the newest is first given its second name, then another takes the first.
 
@@ -94,7 +94,7 @@ def newest_words(path: Path) -> str:
     for there in (path, previous(path)):
         try:
             content = torch.load(there, map_location="cpu", weights_only=True, mmap=True)
-            return f"the newest checkpoint is that behind step {content['position']['step']:,}"
+            return f"the newest checkpoint is that after step {content['position']['step']:,}"
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
             continue
     return "there is no checkpoint yet"
@@ -113,7 +113,7 @@ def load_newest(path: Path, session: OpenSession, report: Callable[[str], None])
         if not previous(path).is_file():
             raise
         position = load_checkpoint(previous(path), session)
-        report(f"{error}; going on from the previous one, {previous(path).name}, behind step {position.step:,}")
+        report(f"{error}; going on from the previous one, {previous(path).name}, after step {position.step:,}")
         return position
 
 
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path, session: OpenSession) -> Position:
     """Puts the state in `path` into the session and says how far the run had come.
 
     Raises:
-        Damaged: the file is cut short, changed or none of ours.
+        Damaged: the file is cut short, changed or not a resnets checkpoint.
         ValueError: it is of another network.
         OSError: no such file.
     """

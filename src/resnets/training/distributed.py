@@ -43,7 +43,7 @@ class World:
 
     @property
     def writes(self) -> bool:
-        """Whether it is the one process that writes files and speaks."""
+        """Whether it is the main process, which alone writes files and reports."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from .session import Result
 from .settings import EarlyStopping
 
 
-def judge(settings: EarlyStopping, position: Position, result: Result) -> None:
+def update_patience(settings: EarlyStopping, position: Position, result: Result) -> None:
     """Takes one more evaluation into account. A value that is not a number is no improvement."""
     if not settings.patience:
         return  # nobody asks, and what a detector or a segmenter found has no such metric

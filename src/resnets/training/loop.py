@@ -15,7 +15,7 @@ import torch
 from ..core.errors import JobError
 from .checkpoint import Position
 from .distributed import World
-from .early_stopping import end_of_patience, judge
+from .early_stopping import end_of_patience, update_patience
 from .engine.step import StepResult
 from .optim.schedules import learning_rate_factor
 from .session import AnyBatch, OpenSession, Result
@@ -37,7 +37,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """SIGINT (Ctrl-C) and SIGTERM ask for a stop behind the current step; a second one ends the process at once."""
+    """SIGINT (Ctrl-C) and SIGTERM ask for a stop after the current step; a second one ends the process at once."""
     stop, before = Stop(), {}
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -74,7 +74,7 @@ class Log:
         self.images += images
 
     def line(self, world: World) -> dict[str, float]:
-        """Mean loss, the mean of each other measure, and the pace of all processes since the last line."""
+        """Mean loss, the mean of each other measure, and the speed of all processes since the last line."""
         named = {"loss": self.losses, **self.measures}
         sums = torch.stack([torch.stack(values).sum().double() for values in named.values()]).cpu()
         sums = torch.cat([sums, torch.tensor([self.images], dtype=torch.float64)])
@@ -126,7 +126,7 @@ def train_loop(
                 if done == per_epoch and number < total and due(recipe.evaluation.every, epoch + 1):
                     found = session.evaluate()
                     evaluated(found, epoch + 1)
-                    judge(session.early_stopping, position, found)
+                    update_patience(session.early_stopping, position, found)
                     log = Log()
                 ending = end_of_patience(session.early_stopping, position)
                 stopping = world.any(stop.requested)
@@ -136,7 +136,7 @@ def train_loop(
                     save(position, stopping)
                     saved = time.perf_counter()
                 if stopping:
-                    raise Interrupted(f"stopped behind step {number} of {total}")
+                    raise Interrupted(f"stopped after step {number} of {total}")
                 paused += time.perf_counter() - pause
                 if ending is not None:
                     listen({"event": "stopped", **event, "message": ending})
@@ -161,5 +161,5 @@ def make_step(session: OpenSession, batch: AnyBatch, number: int) -> tuple[StepR
 
 
 def due(every: int, epoch: int) -> bool:
-    """Whether something that happens each `every` epochs (0: never) happens behind `epoch` whole ones."""
+    """Whether something that happens each `every` epochs (0: never) happens after `epoch` whole ones."""
     return bool(every) and epoch % every == 0

@@ -91,5 +91,5 @@ def _words(key: str, unit: str, value: Any) -> str:
 
 
 def _inventory(session: OpenSession, known: Inventory | None) -> Inventory:
-    left_out = {name for name, _ in session.feed.unreadable()}
-    return inventory_of(session.feed.sources, left_out, known)
+    unused = {name for name, _ in session.feed.unreadable()}
+    return inventory_of(session.feed.sources, unused, known)

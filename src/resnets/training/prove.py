@@ -20,13 +20,13 @@ class Proof:
     """What both paths came to."""
 
     begun: int
-    """Step behind which the uninterrupted path began: that of the previous checkpoint, or 0."""
+    """Step after which the uninterrupted path began: that of the previous checkpoint, or 0."""
     checkpoint: int
-    """Step behind which the continued path began: that of the newest checkpoint."""
+    """Step after which the continued path began: that of the newest checkpoint."""
     end: int
-    """Step behind which both ended."""
+    """Step after which both ended."""
     continued: tuple[str, str]
-    """Fingerprints (SHA-256) of the state behind `checkpoint` and `end`, on the continued path."""
+    """Fingerprints (SHA-256) of the state after `checkpoint` and `end`, on the continued path."""
     uninterrupted: tuple[str, str]
     """The same on the uninterrupted path."""
 
@@ -37,7 +37,7 @@ class Proof:
 
 
 def prove(task: AnyTask[AnyRecipe], directory: Path, steps: int, report: Callable[[str], None]) -> Proof:
-    """Compares `steps` steps behind the newest checkpoint of the run in `directory` with the same steps on a path that never loaded it.
+    """Compares `steps` steps after the newest checkpoint of the run in `directory` with the same steps on a path that never loaded it.
 
     The uninterrupted path begins at the checkpoint before, or at the start of the run where there is none, and runs through the newest
     one's step. The run itself is left as it is.
@@ -53,7 +53,7 @@ def prove(task: AnyTask[AnyRecipe], directory: Path, steps: int, report: Callabl
     position = load_checkpoint(run.checkpoint, session)
     end = min(position.step + steps, session.total_steps)
     at_checkpoint = fingerprint(session)
-    report(f"continued path: from the checkpoint behind step {position.step:,} to step {end:,}")
+    report(f"continued path: from the checkpoint after step {position.step:,} to step {end:,}")
     _advance(session, position.step, end)
     continued = (at_checkpoint, fingerprint(session))
 

@@ -1,12 +1,12 @@
 """A run: a recipe, of whatever is trained, carried out in a directory that holds everything about it.
 
 recipe.yaml        all fields; `resnets train --recipe recipe.yaml` repeats the run (`resnets detect train`, ... as its first line says)
-metrics.jsonl      one object a line, with step, epoch and time
+metrics.jsonl      one object per line, with step, epoch and time
 checkpoint.pt      everything needed to go on; checkpoint-previous.pt is the one before
 black-box.json     after a loss or gradient that was not finite: what the step saw (black-box.pt: the state before it)
 model.safetensors  the network at the end, with classes and preprocessing
 best.safetensors   the network at its best evaluation
-split.csv          which of a folder's pictures were held out, where the run chose them; unreadable.csv: which could not be read
+split.csv          which of a folder's images were held out, where the run chose them; unreadable.csv: which could not be read
 data.json.gz       what the data consisted of; environment.json: on what the run was computed; a resumed run is compared with both
 lock               while a process trains: which one
 initial.safetensors  what pretrained weights became before the first step, where the run began from some
@@ -62,7 +62,7 @@ AnyTask = Task[AnyRecipe, Session[AnyRecipe, Any, Any, Any]]
 
 
 def train(task: AnyTask[AnyRecipe], recipe: AnyRecipe, listeners: Iterable[Listener] = ()) -> Run:
-    """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the first writes and speaks.
+    """Carries out `recipe` in a new run directory; under torchrun with all its processes, of which the main process writes and reports.
 
     Raises:
         ValueError: the recipe asks for what cannot be had.
@@ -85,10 +85,10 @@ def resume(task: AnyTask[AnyRecipe], directory: Path, listeners: Iterable[Listen
     run = RunDirectory(Path(directory))
     recipe = run.read_recipe(task.recipe)
     with joined(recipe.device, recipe.distributed.timeout) as world, ExitStack() as claims:
-        speaking = tuple(listeners) if world.writes else ()
+        reporting = tuple(listeners) if world.writes else ()
         if world.writes:
-            claims.enter_context(run.claimed(_reporter(speaking)))
-        return _resume(task, recipe, run, world, speaking, started, changed_data)
+            claims.enter_context(run.claimed(_reporter(reporting)))
+        return _resume(task, recipe, run, world, reporting, started, changed_data)
 
 
 # The session lives in functions of their own: it must be gone before the processes part (see `joined`).
@@ -121,7 +121,7 @@ def _resume(
     started: float,
     changed_data: bool,
 ) -> Run:
-    # What pretrained weights became lies in the run, so that it needs them no more.
+    # What pretrained weights became is in the run, so that it needs them no more.
     start = recipe.begun_from(run.initial) if run.initial.is_file() else recipe
     session = open_session(task, start, _reporter(listeners), world)
     session.recipe = recipe
@@ -134,7 +134,7 @@ def _go_on(session: OpenSession, run: RunDirectory, listeners: tuple[Listener, .
     report = _reporter(listeners)
     if run.checkpoint.is_file() or previous(run.checkpoint).is_file():
         position = load_newest(run.checkpoint, session, report)
-        report(f"going on behind step {position.step:,} of {session.total_steps:,}")
+        report(f"going on after step {position.step:,} of {session.total_steps:,}")
     else:
         position = Position()
         report("the run was stopped before its first checkpoint; it begins again")
@@ -204,7 +204,7 @@ def _carry_out(session: OpenSession, run: RunDirectory, position: Position, list
         writing.again()
         kept = writing.attempt(run.checkpoint, lambda: save_checkpoint(run.checkpoint, session, at))
         if must and not kept:
-            raise JobError(f"stopped behind step {at.step:,}; {writing.failures()}; {newest_words(run.checkpoint)}")
+            raise JobError(f"stopped after step {at.step:,}; {writing.failures()}; {newest_words(run.checkpoint)}")
 
     _tell(listeners, {"event": "start", "directory": str(run.path), **describe_session(session)})
     first_step = position.step
@@ -229,11 +229,11 @@ def _carry_out(session: OpenSession, run: RunDirectory, position: Position, list
     elsewhere = ""
     if writes and not writing.attempt(run.model, lambda: write_model(run.model, summary, session.evaluated)):
         elsewhere = rescued(run.model, lambda path: write_model(path, summary, session.evaluated))
-    pace = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
-    metrics = {**summary, "training_seconds": position.seconds, "images_per_second": pace}
+    speed = (position.step - first_step) * order.batch_size / max(seconds, 1e-9)
+    metrics = {**summary, "training_seconds": position.seconds, "images_per_second": speed}
     done = {"event": "done", "step": position.step, "epoch": epochs, "time": position.seconds, **metrics}
-    if left_out := session.feed.left_out():
-        done["left_out"] = left_out
+    if unused := session.feed.unused():
+        done["left_out"] = unused
     listen({**done, "directory": str(run.path), "model_path": str(run.model)})
     if watcher is not None:
         events = run.events() if writes else []
@@ -254,7 +254,7 @@ def describe_session(session: OpenSession) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in session.network.parameters()),
         "training_images": len(session.training),
         "evaluated_on": session.feed.evaluated_on,
-        "left_out": session.feed.left_out(),
+        "left_out": session.feed.unused(),
         "steps": session.total_steps,
         "epochs": session.recipe.epochs,
         "device": str(session.device),

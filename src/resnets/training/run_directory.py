@@ -69,7 +69,7 @@ class RunDirectory:
         return hold(self.path / LOCK, self.path, report, advice=advice)
 
     def read_recipe(self, kind: type[AnyRecipe]) -> AnyRecipe:
-        """The run's recipe, whose output is this directory wherever it lies now.
+        """The run's recipe, whose output is this directory wherever it is now.
 
         Raises:
             ValueError: this is no run directory.
@@ -95,12 +95,12 @@ class RunDirectory:
         return lines + [json.loads(line) for line in self._waiting]
 
     def rewind(self, step: int) -> None:
-        """Forgets the lines behind `step`, which a resumed run writes again."""
+        """Forgets the lines after `step`, which a resumed run writes again."""
         kept = [event for event in self.events() if event["step"] <= step and event["event"] != "done"]
         write_atomically(self.metrics, "".join(to_json(event) + "\n" for event in kept))
 
     def log(self, event: dict[str, Any]) -> None:
-        """Appends one line, behind those that could not be written before.
+        """Appends one line, after those that could not be written before.
 
         Raises:
             OSError: it cannot be written; it is kept, and the file is as it was.

@@ -41,7 +41,7 @@ class AnyBatch(Protocol):
 
 
 class TrainingLoader(Protocol):
-    """Pictures to learn from, see `data.loader`."""
+    """Images to learn from, see `data.loader`."""
 
     order: EpochOrder
 
@@ -64,13 +64,13 @@ class AnyFeed(Protocol):
     def files(self) -> Mapping[str, bytes]: ...
     @property
     def sources(self) -> Mapping[str, Any]:
-        """What the pictures come from, by part, as `data.loaders.inventories` takes it."""
+        """What the images come from, by part, as `data.loaders.inventories` takes it."""
 
-    def left_out(self) -> dict[str, int]:
-        """How many pictures were left out so far, by reason."""
+    def unused(self) -> dict[str, int]:
+        """How many images were left out so far, by reason."""
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """Name and reason of each picture that could not be read so far."""
+        """Name and reason of each image that could not be read so far."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Session(ABC, Generic[AnyRecipe, AnyNetwork, AnyInput, AnyWatcher]):
 
     @abstractmethod
     def watch(self) -> AnyWatcher:
-        """What looks on while the last evaluation goes over its pictures, for the report."""
+        """What looks on while the last evaluation goes over its images, for the report."""
 
     @abstractmethod
     def write_report(self, path: Path, watcher: AnyWatcher, events: list[dict[str, Any]], environment: Mapping[str, Any]) -> None:
@@ -212,7 +212,7 @@ class Session(ABC, Generic[AnyRecipe, AnyNetwork, AnyInput, AnyWatcher]):
         """Writes `network` (the session's, or its average) as a model file, whole or not at all; raises OSError."""
 
     def before_last_evaluation(self) -> None:
-        """What the network still needs behind its last step."""
+        """What the network still needs after its last step."""
 
 
 OpenSession = Session[Any, Any, Any, Any]
@@ -233,7 +233,7 @@ def open_session(
 
 
 def with_precision(recipe: AnyRecipe, device: str) -> tuple[AnyRecipe, tuple[str, ...]]:
-    """The recipe with the precisions that "auto" stands for on a kind of device, so that a run stores what it computed in; and what is to
+    """The recipe with the precisions that "auto" means on a kind of device, so that a run stores what it computed in; and what is to
     be said of it, a line each."""
     precision, reason = resolved_precision(recipe.precision, device)
     warning = warned_precision(recipe.precision, device)

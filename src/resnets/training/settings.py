@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Settings(BaseModel):
-    """A frozen part of a recipe, without fields that nobody knows."""
+    """A frozen part of a recipe, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -50,7 +50,7 @@ class Schedule(Settings):
     """The learning rate over the run: a factor on the peak, as a function of progress in [0, 1]."""
 
     kind: Literal["constant", "step", "linear", "cosine", "one-cycle"] = "cosine"
-    """Shape behind the warm-up; one-cycle rises and falls as a cosine (Smith 2017, 1708.07120)."""
+    """Shape after the warm-up; one-cycle rises and falls as a cosine (Smith 2017, 1708.07120)."""
     warmup: Share = 0.0
     """Share of the run in which the factor rises (linearly, for one-cycle as a cosine)."""
     warmup_shape: Literal["rise", "constant"] = "rise"
@@ -64,11 +64,11 @@ class Schedule(Settings):
     final: Share = 0.0
     """linear, cosine, one-cycle: factor at the end."""
     stairs: Count = 0
-    """Equal parts of the run in each of which the factor stays what it was at their start, such as one an epoch; 0 for none."""
+    """Equal parts of the run in each of which the factor stays what it was at their start, such as one per epoch; 0 for none."""
 
 
 class Policy(Settings):
-    """Operations drawn at random for each picture: shears, rotations, contrast, inversion, ..."""
+    """Operations drawn at random for each image: shears, rotations, contrast, inversion, ..."""
 
     kind: Literal["off", "rand-augment", "trivial-augment"] = "off"
     """rand-augment (1909.13719, timm's two increasing operations, each with probability 1/2) or trivial-augment (2103.10158, one)."""
@@ -79,19 +79,19 @@ class Policy(Settings):
 
 
 class Augmentation(Settings):
-    """Random changes of the training pictures, made on the batch."""
+    """Random changes of the training images, made on the batch."""
 
     crop: ResizedCrop = ResizedCrop()
-    """A random part of each picture, resized."""
+    """A random part of each image, resized."""
     crop_padding: Count = 0
     """Pixels of padding from which a crop of the original size is cut (He 2015 for CIFAR: 4)."""
     padding_mode: Literal["zeros", "reflect"] = "zeros"
     """What fills the padding."""
     horizontal_flip: Literal["off", "random", "alternate"] | None = None
-    """Mirror pictures: each with probability 1/2, or each in every other epoch, so that no epoch shows one as the epoch before did
-    (alternating flip, Jordan 2024, 2404.00498). Unset: random where the data set says that a mirrored picture keeps its class."""
+    """Mirror images: each with probability 1/2, or each in every other epoch, so that no epoch shows one as the epoch before did
+    (alternating flip, Jordan 2024, 2404.00498). Unset: random where the data set says that a mirrored image keeps its class."""
     policy: Policy = Policy()
-    """Operations drawn at random for each picture."""
+    """Operations drawn at random for each image."""
     colour_jitter: Share = 0.0
     """Brightness, contrast and saturation, each by a factor from 1 - this to 1 + this (fb.resnet.torch: 0.4); 0 for none."""
     lighting: Annotated[float, Field(ge=0)] = 0.0
@@ -99,14 +99,14 @@ class Augmentation(Settings):
     erasing: Count = 0
     """Side in pixels of a square that is set to the mean (Cutout, 1708.04552); 0 for none."""
     random_erasing: Share = 0.0
-    """Probability that a rectangle of a picture is set to the mean (1708.04896); 0 for none."""
+    """Probability that a rectangle of an image is set to the mean (1708.04896); 0 for none."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """alpha of mixup's Beta distribution (1710.09412); 0 for none."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     """alpha of cutmix's Beta distribution (1905.04899); 0 for none. With mixup too, each batch takes one of the two."""
     repeats: Positive = 1
-    """How often a picture comes in its batch, each time in other changes (repeated augmentation, 1901.09335); an epoch then sees only
-    1 / repeats of the pictures."""
+    """How often an image comes in its batch, each time in other changes (repeated augmentation, 1901.09335); an epoch then sees only
+    1 / repeats of the images."""
 
 
 class Loss(Settings):
@@ -138,20 +138,20 @@ class Evaluating(Settings):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Precision of the evaluated network; auto as in training."""
     batch_size: Positive = 500
-    """Pictures a batch."""
+    """Images a batch."""
 
 
 class Evaluation(Evaluating):
     """When and how a classifier is evaluated."""
 
     flips: bool = False
-    """Average the logits of the picture and its mirror image."""
+    """Average the logits of the image and its mirror image."""
     image_size: Positive | None = None
-    """Height and width in pixels that the network sees in evaluation and behind the run; unset: as in training (1906.06423)."""
+    """Height and width in pixels that the network sees in evaluation and after the run; unset: as in training (1906.06423)."""
     resize: Positive | None = None
-    """Length in pixels of the shorter side, of which evaluation sees the middle square; unset: the whole picture, squeezed into one."""
+    """Length in pixels of the shorter side, of which evaluation sees the middle square; unset: the whole image, squeezed into one."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How pictures are resized in evaluation."""
+    """How images are resized in evaluation."""
 
 
 class FineTuning(Settings):
@@ -161,7 +161,7 @@ class FineTuning(Settings):
     """Last part that does not learn, after which all before it do not either: none, conv1, conv2_x, ..., or body for all but the
     head. Frozen parts work as in evaluation: running statistics, no dropout."""
     rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of each part as a multiple of that of the part behind it, from the head back to conv1; 1 for the same everywhere
+    """Learning rate of each part as a multiple of that of the part after it, from the head back to conv1; 1 for the same everywhere
     (ULMFiT, 1801.06146 §3.2: 1/2.6)."""
     head_first: Share = 0.0
     """Share of the run in which only the head learns, the rest working as in evaluation (LP-FT, 2202.10054)."""

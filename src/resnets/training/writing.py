@@ -67,4 +67,4 @@ def rescued(model: Path, write: Callable[[Path], None]) -> str:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         return ""
-    return f"; the model lies in {folder / model.name} meanwhile, which the system may clean"
+    return f"; the model is in {folder / model.name} meanwhile, which the system may clean"

@@ -64,7 +64,7 @@ def _matters(field: str, source: NetworkSpec, target: NetworkSpec) -> bool:
 
 
 def first_layer(network: Network) -> str:
-    """The state-dict name of the weight of the convolution that takes the picture."""
+    """The state-dict name of the weight of the convolution that takes the image."""
     return next(f"conv1.{name}.weight" for name, module in network.conv1.named_modules() if isinstance(module, CONVOLUTION_TYPES))
 
 
@@ -96,7 +96,7 @@ def adapted_input(weight: Tensor, channels: int, how: InputWeights | None) -> tu
 
 
 def adapted_preprocessing(preprocessing: Preprocessing | None, channels: int) -> Preprocessing | None:
-    """The preprocessing for another number of channels: the mean of the means and stds; None where pictures have no such number."""
+    """The preprocessing for another number of channels: the mean of the means and stds; None where images have no such number."""
     if preprocessing is None or preprocessing.channels == channels:
         return preprocessing
     if channels not in (1, 3):

@@ -3,7 +3,7 @@
 `res2_0_branch2a_w` is the first convolution of conv2_x's first unit. A norm there is what is left of a batch norm whose statistics were
 folded into its scale and shift (`_bn_s`, `_bn_b`): as a batch norm it has mean 0 and variance 1. Files whose norms were not folded have
 the statistics, too (`_bn_rm`, `_bn_riv`; detectron2's converter takes the latter for the variance, whatever its name says). The networks
-were trained on pictures in the order blue, green, red with values in [0, 255].
+were trained on images in the order blue, green, red with values in [0, 255].
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from ..data.decoding.preprocessing import Preprocessing
 
 BGR_MEAN = (103.53, 116.28, 123.675)
-"""Mean of the pictures, blue first, in [0, 255] (detectron2's MODEL.PIXEL_MEAN)."""
+"""Mean of the images, blue first, in [0, 255] (detectron2's MODEL.PIXEL_MEAN)."""
 BGR_STD = {False: (1.0, 1.0, 1.0), True: (57.375, 57.12, 58.395)}
-"""By what a picture is divided: nothing for MSRA's networks; for the ResNeXt of FAIR this (its configuration's PIXEL_STD)."""
+"""By what an image is divided: nothing for MSRA's networks; for the ResNeXt of FAIR this (its configuration's PIXEL_STD)."""
 
 _BRANCHES = {"branch1": "shortcut", "branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3"}
 _LEAVES = {
@@ -36,10 +36,10 @@ def is_caffe(keys: Iterable[str]) -> bool:
 
 
 def detectron2_state(blobs: Mapping[str, Tensor], epsilon: float) -> dict[str, Tensor]:
-    """The blobs under detectron2's names; folded norms get mean 0 and variance 1 - epsilon (so that 1 stands under the root).
+    """The blobs under detectron2's names; folded norms get mean 0 and variance 1 - epsilon (so that 1 is under the root).
 
     Momentum of the training (`*_momentum`) is left out. A bias of the first convolution, which Caffe's ResNet-50 has, goes into the
-    shift of the (folded) norm behind it: s (Wx + c) + b = s Wx + (b + s c). Names that are not known stay as they are.
+    shift of the (folded) norm after it: s (Wx + c) + b = s Wx + (b + s c). Names that are not known stay as they are.
     """
     state = {_renamed(name): value for name, value in blobs.items() if not name.endswith("_momentum")}
     bias = state.pop("conv1_b", None)
@@ -64,7 +64,7 @@ def _renamed(name: str) -> str:
 
 
 def rgb_preprocessing(grouped: bool, size: int) -> Preprocessing:
-    """The same normalisation for pictures in the order red, green, blue with values in [0, 1]."""
+    """The same normalisation for images in the order red, green, blue with values in [0, 1]."""
     mean = tuple(value / 255 for value in reversed(BGR_MEAN))
     std = tuple(value / 255 for value in reversed(BGR_STD[grouped]))
     return Preprocessing(size=size, resize=round(size / 0.875), mean=mean, std=std)

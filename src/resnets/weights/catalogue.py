@@ -37,7 +37,7 @@ class CatalogueEntry:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     metrics: Mapping[str, float]
-    """Top-1 and top-5 accuracy on ImageNet's validation pictures as torchvision states them, shares in [0, 1]."""
+    """Top-1 and top-5 accuracy on ImageNet's validation images as torchvision states them, shares in [0, 1]."""
     provenance: Mapping[str, Any]
     """Where the weights come from: package and version, the package's name for them, recipe, address, hash."""
 
@@ -94,7 +94,7 @@ def _entry(theirs: str, ours: str, weights: Any) -> CatalogueEntry:
 def list_weights(name: str = "*") -> list[str]:
     """Names of pretrained weights, such as "resnet50/imagenet1k-v2", for the networks or weights whose names match a shell pattern.
 
-    Each is a value for `create_model`'s `weights`; there the part behind the slash is enough.
+    Each is a value for `create_model`'s `weights`; there the part after the slash is enough.
     """
     return [
         full for full, entry in _entries().items() if fnmatch.fnmatchcase(entry.network, name) or fnmatch.fnmatchcase(full, name)

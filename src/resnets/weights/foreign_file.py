@@ -1,7 +1,7 @@
 """Checkpoints of other packages, read without running anything in them: tensors, layout, and the network that they belong to.
 
 Read are .safetensors, .npz, torch.save's files of any kind (.pth, .pt, .ckpt, .bin; whole modules and TorchScript too) and pickles of numpy
-arrays (.pkl of detectron2 and Caffe2). Network and layout are found by the tensors' names, whatever stands before them; every tensor of the
+arrays (.pkl of detectron2 and Caffe2). Network and layout are found by the tensors' names, whatever precedes them; every tensor of the
 network has to have its place, or it is an error.
 """
 
@@ -95,7 +95,7 @@ _ANCHORS = (
     "encoder.stages.0.layers.0.layer.0.convolution.weight",
     "res2.0.conv1.weight", "stages.0.blocks.0.conv1.conv.weight", "features.0.conv.weight", "conv2d_1a.conv.weight", "res2_0_branch2a_w",
 )  # fmt: skip
-"""A name of each layout that tells where a network begins, whatever stands before it."""
+"""A name of each layout that tells where a network begins, whatever precedes it."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Candidate:
     """A network's tensors in a file."""
 
     where: str
-    """The keys that lead to its table, and what stands before its names there."""
+    """The keys that lead to its table, and the prefix of its names there."""
     state: Mapping[str, Tensor]
     averaged: bool
     """Whether it is an average, or the second of two networks that learn together."""
@@ -207,14 +207,12 @@ def detect_layout(keys: Mapping[str, Tensor]) -> str:
     if any(key.startswith(("stages.0.blocks.0.", "features.0.conv.", "conv2d_1a.conv.")) for key in keys):
         return "timm"
     if any(key.startswith("layer1.0.") for key in keys):
-        pooled = (
-            keys.get("layer2.0.downsample.1.weight", torch.empty(0)).dim() == 4
-        )  # ResNet-D: a pool stands before the projection
+        pooled = keys.get("layer2.0.downsample.1.weight", torch.empty(0)).dim() == 4  # ResNet-D: a pool precedes the projection
         deep = "conv1.0.weight" in keys
         return "timm" if pooled or deep or any(".se." in key for key in keys) else "torchvision"
     prefixes = ("backbone.bottom_up.", "backbone.", "model.", "encoder.")
     inside = next((p for p in prefixes for key in keys if key.startswith(p)), None)
-    hint = f"; perhaps the network lies behind the prefix {inside!r}: resnets convert FILE --prefix {inside}" if inside else ""
+    hint = f"; perhaps the network's names follow the prefix {inside!r}: resnets convert FILE --prefix {inside}" if inside else ""
     raise UserError(f"names of no known layout: {', '.join(list(keys)[:5])}, ...{hint}")
 
 
@@ -313,7 +311,7 @@ def read_foreign(
         layout: the file's layout; None recognises it.
         network: the network's name, or its spec (whose numbers of classes and input channels need not be the file's);
             None recognises it.
-        prefix: what stands before the network's names, such as "backbone.bottom_up."; "" finds it by the names. Other tensors are left
+        prefix: the prefix of the network's names, such as "backbone.bottom_up."; "" finds it by the names. Other tensors are left
             out, with a note.
         which: a part of the keys that lead to the network, where a file has several; "ema" for averaged weights.
         without_head: leave the head out, whatever it is.

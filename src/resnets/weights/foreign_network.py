@@ -85,27 +85,27 @@ class ForeignPart:
     kind: str
     """Its class."""
     output: tuple[int, ...] | None
-    """Shape of its output for one picture; None where it puts out no single tensor, or the network does not call it."""
+    """Shape of its output for one image; None where it puts out no single tensor, or the network does not call it."""
     parameters: int
     macs: int
 
 
 @dataclass(frozen=True)
 class ForeignCost:
-    """Parameters and multiply-adds of another package's network, for one picture, in all and by its parts."""
+    """Parameters and multiply-adds of another package's network, for one image, in all and by its parts."""
 
     parameters: int
     macs: int
     """Of convolutions and matrix products."""
     channels: int
     size: int
-    """Height and width of the picture in pixels."""
+    """Height and width of the image in pixels."""
     parts: tuple[ForeignPart, ...]
-    """Its children in their order; what lies in none of them is in the totals alone."""
+    """Its children in their order; what is in none of them is in the totals alone."""
 
 
 def foreign_cost(name: str) -> tuple[int, int, int]:
-    """Parameters, multiply-adds for one picture, and that picture's height and width in pixels, of another package's network.
+    """Parameters, multiply-adds for one image, and that image's height and width in pixels, of another package's network.
 
     Raises:
         ValueError: as `foreign_parts`.
@@ -115,11 +115,11 @@ def foreign_cost(name: str) -> tuple[int, int, int]:
 
 
 def foreign_parts(name: str, input_size: int | None = None) -> ForeignCost:
-    """What another package's network costs, for a picture of `input_size` or of the size its weights were made for; counted on the meta
+    """What another package's network costs, for an image of `input_size` or of the size its weights were made for; counted on the meta
     device without computing.
 
     Raises:
-        ValueError: as `foreign_network`; or a network that takes no pictures (C, H, W) of that size.
+        ValueError: as `foreign_network`; or a network that takes no images (C, H, W) of that size.
     """
     with torch.device("meta"):
         network = foreign_network(name).eval()
@@ -140,7 +140,7 @@ def foreign_parts(name: str, input_size: int | None = None) -> ForeignCost:
             network(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name} cannot be counted with pictures of {channels}×{size}×{size}: {said}") from None
+        raise UserError(f"{name} cannot be counted with images of {channels}×{size}×{size}: {said}") from None
     flops, root = counter.get_flop_counts(), type(network).__name__
     # The counter takes a multiply and an add for two.
     parts = tuple(
@@ -158,7 +158,7 @@ def foreign_parts(name: str, input_size: int | None = None) -> ForeignCost:
 
 
 def _input(name: str, network: nn.Module) -> tuple[int, int]:
-    """Channels and size of the picture for which the network's published weights were made; 3 and 224 where there are none."""
+    """Channels and size of the image for which the network's published weights were made; 3 and 224 where there are none."""
     package, _, rest = name.partition("/")
     if package == "timm":
         channels, size, _ = network.pretrained_cfg.get("input_size", (3, 224, 224))  # type: ignore[union-attr, operator]

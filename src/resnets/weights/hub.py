@@ -196,7 +196,7 @@ def _transformers(config: Mapping[str, Any], processor: Mapping[str, Any], origi
     interpolation, notes = _interpolation(origin, {2: "bilinear", 3: "bicubic"}.get(resample, f"resample={resample}"))
     preprocessing = Preprocessing(
         size=size,
-        # ConvNextImageProcessor: below 384 pixels a centred crop, from there on the whole picture
+        # ConvNextImageProcessor: below 384 pixels a centred crop, from there on the whole image
         resize=int(size / processor.get("crop_pct", 0.875)) if size < 384 else None,
         interpolation=interpolation,
         channels=channels,
@@ -212,7 +212,7 @@ def _interpolation(origin: str, kind: str) -> tuple[Literal["bilinear", "bicubic
         return "bilinear", []
     if kind == "bicubic":
         return "bicubic", []
-    return "bicubic", [f"{origin}: its makers resized with {kind}; pictures are resized bicubically here, which may cost a little"]
+    return "bicubic", [f"{origin}: its makers resized with {kind}; images are resized bicubically here, which may cost a little"]
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         """The header of a model file; the weights are not read.
 
         Raises:
-            ValueError: the file is none of ours, of another kind, or damaged; the message names it.
+            ValueError: the file is not a resnets model file, of another kind, or damaged; the message names it.
             OSError: no such file.
         """
         header = read_header(path)
@@ -112,7 +112,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
         """The network in a model file, in evaluation mode, with `.classes`, `.preprocessing` and `.spec`.
 
         Raises:
-            ValueError: the file is none of ours, of another kind, damaged, or its weights do not fit its spec.
+            ValueError: the file is not a resnets model file, of another kind, damaged, or its weights do not fit its spec.
             OSError: no such file.
         """
         path = Path(path)
@@ -137,7 +137,7 @@ class ModelKind(Generic[AnySpec, AnyNetwork]):
 
 
 CLASSIFIER: ModelKind[NetworkSpec, Network] = ModelKind("classifier", NetworkSpec, build, lambda spec: spec.num_classes)
-"""Networks that name what is on a picture."""
+"""Networks that name what is on an image."""
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
@@ -154,10 +154,10 @@ def _first_difference(found: Mapping[str, list[int]], wanted: Mapping[str, list[
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """The header of a model file of any kind, as it stands there.
+    """The header of a model file of any kind, as it is stored.
 
     Raises:
-        ValueError: the file is none of ours, or damaged; the message names it.
+        ValueError: the file is not a resnets model file, or damaged; the message names it.
         OSError: no such file.
     """
     if not path.is_file():

@@ -144,7 +144,7 @@ def load_pretrained(
     network.preprocessing = adapted_preprocessing(read.preprocessing, target.in_channels)
     if network.preprocessing is not read.preprocessing:
         how = (
-            "left unset: pictures have 1 or 3"
+            "left unset: images have 1 or 3"
             if network.preprocessing is None
             else "adapted, with the mean of the means and of the stds"
         )

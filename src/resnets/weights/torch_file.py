@@ -229,7 +229,7 @@ def _sizes(values: Any) -> tuple[int, ...]:
 def _described(pid: Any) -> Any:
     """The storage that a persistent id of torch's names: ("storage", type, key, location, count, ...)."""
     if isinstance(pid, tuple) and len(pid) > 1 and pid[0] == "module":
-        return pid[1]  # a class, whose source text lies beside it in files of before 1.6
+        return pid[1]  # a class, whose source text is beside it in files of before 1.6
     if (
         not isinstance(pid, tuple)
         or len(pid) < 5
@@ -237,7 +237,7 @@ def _described(pid: Any) -> Any:
         or not isinstance(pid[1], Name)
         or not isinstance(pid[2], str)
     ):
-        raise UserError("an object that lies outside the file")
+        raise UserError("an object that is outside the file")
     kind = pid[1].name.removesuffix("Storage")
     if kind not in _TYPES:
         raise UserError(f"tensors of the type {pid[1].name}")
@@ -317,7 +317,7 @@ def _read_legacy(content: bytes) -> Any:
 
 
 def tables(value: Any) -> Iterator[tuple[str, dict[str, Tensor | numpy.ndarray[Any, Any]]]]:
-    """Every table of tensors by name in what was read, with the path that leads to it; modules are tables of all that lies in them.
+    """Every table of tensors by name in what was read, with the path that leads to it; modules are tables of all that is in them.
 
     Raises:
         UserError: there is more in it than in any file of weights.

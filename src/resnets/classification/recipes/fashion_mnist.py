@@ -1,6 +1,6 @@
 """Fashion-MNIST on two CPU cores, fast and accurate: our own recipes, tuned on a sixth of the training set that was held out.
 
-Two or three basic units behind a stem of stride 2, so that a picture is 14 x 14 from the start; muon and pruning bring them far in
+Two or three basic units after a stem of stride 2, so that an image is 14 x 14 from the start; muon and pruning bring them far in
 few steps.
 """
 
@@ -28,7 +28,7 @@ FAST = Recipe(
     evaluation=Evaluation(every=0, flips=True),
 )
 
-# Three units, more passes, and crops against learning by heart.
+# Three units, more passes, and crops against overfitting.
 # Command:   resnets train fashion-mnist-accurate
 # Hardware:  2 cores of an AMD EPYC, no GPU
 # Time:      164.9 ± 6.2 s (results/training-cpu.json)

@@ -10,19 +10,19 @@ _SGD = Optimizer(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=1
 _ITERATIONS = 64_000
 
 # §4.2: the mean of each pixel subtracted, 4 pixels of padding on each side and a random crop of it or of its mirror image, batch 128,
-# 0.1 divided by 10 at 32k and 48k iterations, an end at 64k. That schedule was chosen on 45k/5k pictures (--holdout 0.1); Table 6
+# 0.1 divided by 10 at 32k and 48k iterations, an end at 64k. That schedule was chosen on 45k/5k images (--holdout 0.1); Table 6
 # trains on all 50k.
 # Command:   resnets train cifar10-he2015 --network cifar-resnet20       (or 32, 44, 56)
 # Hardware:  published: 2 GPUs, not named
 # Time:      not published, not measured yet
 # Result:    published: 8.75, 7.51, 7.17, 6.97 % test error with 20, 32, 44, 56 layers (Table 6). Not measured yet
-# Different: here the last 80 pictures of each epoch's random order are left out, so that every batch has 128.
+# Different: here the last 80 images of each epoch's random order are left out, so that every batch has 128.
 CIFAR = Recipe(
     name="cifar10-he2015",
     data="cifar10",
     network="cifar-resnet20",
     pixel_mean=True,
-    epochs=183,  # of 45k pictures; 165 of 50k suffice for the iterations, which decide
+    epochs=183,  # of 45k images; 165 of 50k suffice for the iterations, which decide
     max_steps=_ITERATIONS,
     batch_size=128,
     optimizer=_SGD,

@@ -1,9 +1,9 @@
 """ResNet strikes back: An improved training procedure in timm: Wightman, Touvron, Jégou 2021 (2110.00476), Table 2: A1, A2, A3.
 
-LAMB, binary cross-entropy with a blended picture's classes both present, mixup or cutmix for every batch, RandAugment, a cosine.
+LAMB, binary cross-entropy with a blended image's classes both present, mixup or cutmix for every batch, RandAugment, a cosine.
 
-Different in all three: timm's cosine spans the whole run and its warm-up replaces the first 5 epochs of it, ours begins behind them
-(at most 0.6 % of the learning rate, in A3). It draws bilinear or bicubic sampling for each training picture, where these are
+Different in all three: timm's cosine spans the whole run and its warm-up replaces the first 5 epochs of it, ours begins after them
+(at most 0.6 % of the learning rate, in A3). It draws bilinear or bicubic sampling for each training image, where these are
 bilinear, and its stochastic depth keeps every part of the first unit. The threshold of 0.2 on the targets is that of timm's own
 settings, not of the paper's text, which says only that both classes are present.
 """

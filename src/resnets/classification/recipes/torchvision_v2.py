@@ -1,4 +1,4 @@
-"""torchvision's second recipe, behind its IMAGENET1K_V2 weights: V. Vryniotis 2021, "How to train state-of-the-art models using
+"""torchvision's second recipe, that of its IMAGENET1K_V2 weights: V. Vryniotis 2021, "How to train state-of-the-art models using
 TorchVision's latest primitives", and references/classification/train.py of pytorch/vision."""
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _AVERAGE_RATE = (1 - 0.99998) * _BATCH * _AVERAGE_EVERY / _EPOCHS
 """The reference states a decay of 0.99998 and multiplies what is left of 1 by batch x steps / epochs: 0.99891 an update of 32 steps."""
 
 # Command:   resnets train imagenet-torchvision-v2 --data-folder FOLDER
-# Hardware:  published: 8 GPUs with 128 pictures each, not named
+# Hardware:  published: 8 GPUs with 128 images each, not named
 # Time:      not published, not measured yet
 # Result:    published: 80.858 % top-1 accuracy, resnet50 (torchvision's weight metadata). Not measured yet
-# Different: the reference's batch norms see the 128 pictures of one GPU: so they do here on 8 processes, on fewer they see more. It
+# Different: the reference's batch norms see the 128 images of one GPU: so they do here on 8 processes, on fewer they see more. It
 #            decays the classifier's bias, which is left alone here with the norms.
 IMAGENET = Recipe(
     name="imagenet-torchvision-v2",

@@ -10,7 +10,7 @@ from ..recipe import Recipe
 
 # Command:   resnets train fashion-mnist-tutorial
 # Hardware:  published: its author's GPU, not named. Measured: 2 cores of an AMD EPYC
-# Time:      published: 31.0 to 31.8 s an epoch. Measured: 2.38 times the images/s of its own loop (results/training-cpu.json)
+# Time:      published: 31.0 to 31.8 s per epoch. Measured: 2.38 times the images/s of its own loop (results/training-cpu.json)
 # Result:    published: test accuracy 0.885, 0.899, 0.911, 0.916, 0.926 after epochs 1 to 5 (the section's printed output)
 TUTORIAL = Recipe(
     name="fashion-mnist-tutorial",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -29,12 +29,12 @@ class BenchmarkOptions:
     train: bool = False
     """Measure training steps, too."""
     batch: tuple[int, ...] = ()
-    """Pictures a call, one row each; unset: 1, and the batch at which the engine makes most pictures a second."""
+    """Images per call, one row each; unset: 1, and the batch at which the engine makes most images per second."""
     size: int | None = None
-    """Height and width of the pictures in pixels; unset: the network's own."""
+    """Height and width of the images in pixels; unset: the network's own."""
     precision: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16")
     """Precisions in which all are measured; the baseline stays in fp32. int8: all layers, in ONNX Runtime and OpenVINO, calibrated on
-    the pictures; what that costs in accuracy says resnets quantize."""
+    the images; what that costs in accuracy says resnets quantize."""
     seconds: float = 2.0
     """Time to spend on each row at least, over all rounds together."""
     rounds: int = 5
@@ -45,14 +45,14 @@ class BenchmarkOptions:
     """Measure torch.compile, too; it takes minutes for large networks."""
     cuda_graphs: bool = False
     """On a GPU, measure CUDA graphs, too, which help small batches."""
-    pictures: tuple[Path, ...] = ()
-    """Picture files and folders to work on and to compare the engines' answers on; unset: parts of one photograph."""
+    images: Annotated[tuple[Path, ...], tyro.conf.arg(aliases=["--pictures"])] = ()
+    """Image files and folders to work on and to compare the engines' answers on; unset: parts of one photograph."""
     quantized: tuple[Path, ...] = ()
     """INT8 files of the network (.onnx, .xml), as resnets quantize writes them, measured beside it."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     json: bool = False
-    """One object with hardware, versions and threads on standard output, then one a row."""
+    """One object with hardware, versions and threads on standard output, then one per row."""
 
 
 def run(options: BenchmarkOptions) -> int:
@@ -81,7 +81,7 @@ def run(options: BenchmarkOptions) -> int:
         compiled=options.compile,
         graphs=options.cuda_graphs,
         quantized=options.quantized,
-        pictures=options.pictures,
+        images=options.images,
     )
 
     def say(message: str) -> None:
@@ -122,7 +122,7 @@ def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
     from ...benchmark.contestants import peer_names
     from ...benchmark.files import Subject
     from ...weights.model_file import load_model
-    from ..models_on_disk import model_path
+    from ..model_path import model_path
 
     path = Path(name)
     if path.exists():
@@ -131,7 +131,7 @@ def subject_of(name: str, size: int | None) -> tuple[Any, bool]:
         torch.manual_seed(0)
         network, fresh = create_model(name), True
     if network.spec.head != "classes" or network.spec.dims != 2:
-        raise UserError(f"{name} is no classifier of pictures, which is what is measured here")
+        raise UserError(f"{name} is no classifier of images, which is what is measured here")
     native = network.preprocessing.size if network.preprocessing is not None else network.spec.input_size
     return Subject(name, network, size or native, peer_names(network.spec)), fresh
 

@@ -39,7 +39,7 @@ class ConvertOptions:
     network: str | None = None
     """The network, by its name here or in the file's package; unset: recognised by the tensors."""
     prefix: str = ""
-    """What stands before the network's tensors in a larger model, such as "backbone.bottom_up."; others are left out."""
+    """The prefix of the network's tensors in a larger model, such as "backbone.bottom_up."; others are left out."""
     classes: Path | None = None
     """For --to resnets: a text file with a class name a line; unset: the file's own, ImageNet's where there are 1000, or numbers."""
     json: bool = False
@@ -139,7 +139,7 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
             raise UserError(f"{classes_file} has {len(classes)} class names, but the network has {spec.num_classes} logits")
     elif classes is None and spec.num_classes == 1000:
         classes = imagenet_classes()
-        notes.append("the file names no classes; as there are 1000, they were taken for ImageNet-1K's in their usual order")
+        notes.append("the file names no classes; as there are 1000, they are assumed to be ImageNet-1K's in their usual order")
     elif classes is None:
         classes = tuple(str(i) for i in range(spec.num_classes))
         if classes:
@@ -147,7 +147,7 @@ def _write_ours(read: LoadedWeights, path: Path, classes_file: Path | None) -> l
     preprocessing = read.preprocessing
     if preprocessing is None:
         preprocessing = _usual_preprocessing(spec.in_channels, spec.input_size)
-        notes.append(f"the file does not say how pictures are prepared; the usual way was taken: {preprocessing!r}")
+        notes.append(f"the file does not say how images are prepared; the usual way was taken: {preprocessing!r}")
     with torch.device("meta"):
         network = build(spec)
     network.load_state_dict(dict(read.state), assign=True)
@@ -165,7 +165,7 @@ def _usual_preprocessing(channels: int, size: int) -> Preprocessing:
     usual = adapted_preprocessing(get_weights("resnet18/imagenet1k-v1").preprocessing, channels)
     if usual is None:
         raise UserError(
-            f"the network takes {channels} channels, and a model file describes pictures of 1 or 3; "
+            f"the network takes {channels} channels, and a model file describes images of 1 or 3; "
             "convert it to another layout, or load it with create_model(..., weights=FILE)"
         )
     resize = None if size <= 64 else round(size / 0.875)

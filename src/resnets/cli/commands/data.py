@@ -40,9 +40,9 @@ class MakeOptions:
     output: Path | None = None
     """Folder for it, which must not be there yet; unset: fashion-scenes in the folder of data sets, where training looks for it."""
     train: int = 16_000
-    """Scenes to learn from, with garments of Fashion-MNIST's training pictures."""
+    """Scenes to learn from, with garments of Fashion-MNIST's training images."""
     val: int = 500
-    """Scenes to evaluate on, with garments of its test pictures."""
+    """Scenes to evaluate on, with garments of its test images."""
     seed: int = 0
     """Other numbers give other scenes."""
     size: int = 192
@@ -123,7 +123,7 @@ def _list(options: ListOptions) -> int:
                 info.licence,
             )
         )
-    # Not to be fetched, and its pictures have sizes of their own: it is trained on like a folder, under its name or its path.
+    # Not to be fetched, and its images have sizes of their own: it is trained on like a folder, under its name or its path.
     if options.json:
         sizes = {"num_train": 1_281_167, "num_test": 50_000, "num_classes": 1_000}
         print_json({"name": "imagenet", "title": _IMAGENET, **sizes, "channels": 3, "size": None, "licence": "for research"})
@@ -155,7 +155,7 @@ def _list(options: ListOptions) -> int:
             )
         )
     if not options.json:
-        print_table(results(), table("", ("data set", "title", "training", "test", "classes", "picture", "licence"), rows))
+        print_table(results(), table("", ("data set", "title", "training", "test", "classes", "image", "licence"), rows))
     return 0
 
 

@@ -22,20 +22,20 @@ from ..options import messages, print_json, results
 
 if TYPE_CHECKING:
     from ...data.datasets.catalogue import ImageArrays
-    from ...data.datasets.folders import OwnPictures
+    from ...data.datasets.folders import OwnImages
     from ...data.doctor.check import Progress as Told
-    from ...data.image_source import PictureSource
+    from ...data.image_source import ImageSource
 
 _DESCRIPTION = """\
-Check a data set: files that are empty, damaged, no pictures or far too large; pictures that are on both sides of the split, or twice, or
+Check a data set: files that are empty, damaged, no images or far too large; images that are on both sides of the split, or twice, or
 under two classes; CMYK, 16-bit, palette, turned, animated, blank, tiny and huge ones; classes that splits do not share, imbalance, and
-files that training passes over. Of data with boxes also: boxes turned inside out, without an area or out of their picture, pictures and
+files that training passes over. Of data with boxes also: boxes turned inside out, without an area or out of their image, images and
 annotations that are missing, unknown classes, numbers that occur twice, and sizes that differ from the files'.
 
 Every file is decoded as training decodes it, in processes of their own, so that a file that crashes the decoder is found like any other.
-Written are a page with the pictures found and exclude.csv (path,reason), which training on own pictures leaves out with --exclude.
-Findings are of three severities: exclude (training must leave pictures out), warn (look at it), note (training copes).
-Exit status: 0 when the check itself was carried out, whatever it found; with --strict 1 when pictures have to be left out; 2 when there is
+Written are a page with the images found and exclude.csv (path,reason), which training on own images leaves out with --exclude.
+Findings are of three severities: exclude (training must leave images out), warn (look at it), note (training copes).
+Exit status: 0 when the check itself was carried out, whatever it found; with --strict 1 when images have to be left out; 2 when there is
 no such data set."""
 
 _EXAMPLES = 3
@@ -48,20 +48,20 @@ class CheckOptions:
     """Options of `resnets data check`."""
 
     data: tyro.conf.Positional[str]
-    """A folder (train/CLASS/PICTURE and val/CLASS/PICTURE, or CLASS/PICTURE; with boxes: VOC's or COCO's layout), a CSV (path,label[,split]),
+    """A folder (train/CLASS/IMAGE and val/CLASS/IMAGE, or CLASS/IMAGE; with boxes: VOC's or COCO's layout), a CSV (path,label[,split]),
     or a data set by name."""
     output: Path | None = None
     """Folder for the page (index.html) and exclude.csv; unset: checks/NAME. What an earlier check wrote there is replaced."""
     near_duplicates: bool = False
-    """Look for pictures that are nearly the same too, by a perceptual hash. It is a guess, and nothing is left out for it."""
+    """Look for images that are nearly the same too, by a perceptual hash. It is a guess, and nothing is left out for it."""
     strict: bool = False
-    """Exit with status 1 when pictures have to be left out, as a step of a pipeline needs."""
+    """Exit with status 1 when images have to be left out, as a step of a pipeline needs."""
     page: bool = True
     """Write the page."""
     workers: int | None = None
-    """Processes; unset: one a core. With 0 a file that crashes the decoder ends the check."""
+    """Processes; unset: one per core. With 0 per file that crashes the decoder ends the check."""
     seconds: float = 60.0
-    """After which a picture that is still being decoded is given up."""
+    """After which an image that is still being decoded is given up."""
     data_folder: Path | None = None
     """Folder that holds the files of a data set with a name; unset: cache, system, then download."""
     json: bool = False
@@ -71,7 +71,7 @@ class CheckOptions:
 def run(options: CheckOptions) -> int:
     """Carries out the command."""
     if options.workers is not None and options.workers < 0:
-        raise UserError(f"--workers {options.workers} is negative; 0 stands for none")
+        raise UserError(f"--workers {options.workers} is negative; 0 means none")
     if options.seconds <= 0:
         raise UserError(f"--seconds {options.seconds:g} leaves no time; choose for instance 60")
     files = options.data not in DATASETS  # a data set with a name is trained on as it was published
@@ -83,9 +83,9 @@ def run(options: CheckOptions) -> int:
     write_exclusions(exclusions, checkup.exclusions)
     if options.page:
         from ...data.doctor.check import thumbnails
-        from ...reports.doctor_page import pictured, write_page
+        from ...reports.doctor_page import illustrated, write_page
 
-        places = pictured(checkup)
+        places = illustrated(checkup)
         write_page(
             page, checkup, thumbnails(sources, places, workers=int(crash_proof and bool(places))), exclusions if files else None
         )
@@ -98,12 +98,12 @@ def run(options: CheckOptions) -> int:
     return int(options.strict and any(finding.severity == "exclude" for finding in checkup.findings))
 
 
-def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageArrays], bool]:
+def _check(options: CheckOptions) -> tuple[Checkup, list[ImageSource | ImageArrays], bool]:
     """The check, what was checked, and whether in processes of their own."""
     from dataclasses import replace
 
     from ...data.datasets.catalogue import SPLITS, load
-    from ...data.doctor.check import check_arrays, check_pictures, folder_findings
+    from ...data.doctor.check import check_arrays, check_images, folder_findings
 
     if options.data in DATASETS:
         info = DATASETS[options.data]
@@ -117,14 +117,14 @@ def _check(options: CheckOptions) -> tuple[Checkup, list[PictureSource | ImageAr
         from ...data.doctor.annotations import check_annotated
 
         with shown_progress(annotated.name) as told:
-            found, pictures = check_annotated(
+            found, images = check_annotated(
                 annotated, near_duplicates=options.near_duplicates, workers=options.workers, seconds=options.seconds, progress=told
             )
-        return found, [*pictures], options.workers != 0
+        return found, [*images], options.workers != 0
     own = _find(options.data)
     sources = list(own.splits.values())
     with shown_progress(own.name) as told:
-        checkup = check_pictures(
+        checkup = check_images(
             sources, name=own.name, near_duplicates=options.near_duplicates, workers=options.workers, seconds=options.seconds,
             progress=told,
         )  # fmt: skip
@@ -142,8 +142,8 @@ def _annotated_folder(options: CheckOptions) -> Path | None:
     return path if layout(path) is not None else None
 
 
-def _find(data: str) -> OwnPictures:
-    """The pictures in a folder or of a CSV; classes that only some splits have are a finding, and no error as for training."""
+def _find(data: str) -> OwnImages:
+    """The images in a folder or of a CSV; classes that only some splits have are a finding, and no error as for training."""
     from ...data.datasets.csv_list import find_csv
     from ...data.datasets.folders import find_folder
 
@@ -159,7 +159,7 @@ def _find(data: str) -> OwnPictures:
 
 
 @contextmanager
-def shown_progress(name: str, doing: str = "checking", done_: str = "checked", what: str = "pictures") -> Iterator[Told]:
+def shown_progress(name: str, doing: str = "checking", done_: str = "checked", what: str = "images") -> Iterator[Told]:
     """A bar on a terminal, a line now and then elsewhere."""
     console = messages()
     bar = Progress(
@@ -184,13 +184,13 @@ def _print(checkup: Checkup, exclusions: Path, page: Path | None, *, files: bool
     console = results()
     splits = ", ".join(f"{split} {count:,}" for split, count in checkup.by_split.items())
     objects = "" if checkup.objects is None else f" with {checkup.objects:,} objects"
-    speed = f"{checkup.num_pictures / checkup.seconds:,.0f} a second" if checkup.seconds else ""
+    speed = f"{checkup.num_images / checkup.seconds:,.0f} per second" if checkup.seconds else ""
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
     say(
-        f"{shown(checkup.name)}: {checkup.num_pictures:,} pictures{objects} in {len(checkup.classes):,} classes ({splits}), "
+        f"{shown(checkup.name)}: {checkup.num_images:,} images{objects} in {len(checkup.classes):,} classes ({splits}), "
         f"checked in {duration(checkup.seconds)} ({speed})"
     )
     if checkup.findings:
@@ -202,10 +202,10 @@ def _print(checkup: Checkup, exclusions: Path, page: Path | None, *, files: bool
     else:
         say("nothing is wrong with them")
     if page is not None:
-        say(f"shown on pictures in {page}")
+        say(f"shown on images in {page}")
     count = len(checkup.exclusions)
     if count:
-        said = f"{count:,} {'picture has' if count == 1 else 'pictures have'} to be left out, named with the reason in {exclusions}"
+        said = f"{count:,} {'image has' if count == 1 else 'images have'} to be left out, named with the reason in {exclusions}"
         say(said + (f"; to train without: --exclude {shlex.quote(str(exclusions))}" if files else ""))
 
 

@@ -24,7 +24,7 @@ class DescribeOptions:
     """One network, or several side by side, by name: of the zoo (fields of its spec may follow: cifar-resnet20:width=32,shortcut=B), or
     torchvision/NAME or timm/NAME, such as torchvision/vgg19, for another package's."""
     input_size: int | None = None
-    """Height and width of the picture in pixels; unset: the network's own."""
+    """Height and width of the image in pixels; unset: the network's own."""
     against: ReferenceName | None = None
     """List instead every deviation from this reference's definition of the network: a paper's with its released code, or a package's."""
     json: bool = False
@@ -152,8 +152,8 @@ def _describe(name: str, spec: NetworkSpec, input_size: int | None, *, as_json: 
     console = results()
     print_table(console, table(f"{name}, {paper}", columns, rows))
     for line in (
-        "one fused multiply-add counts as one; convolutions and linear layers are counted, for one picture",
-        "activation bytes: what autograd keeps of one picture for the backward pass, at fp32, each storage once, without parameters",
+        "one fused multiply-add counts as one; convolutions and linear layers are counted, for one image",
+        "activation bytes: what autograd keeps of one image for the backward pass, at fp32, each storage once, without parameters",
         "receptive field: pixels along one axis that one position of the map sees; pools over the whole map (head, gates) left out",
         *(f"printed: {p.sentence()}" for p in printed),
     ):

@@ -22,9 +22,9 @@ def run(options: EvaluateOptions, task: AnyTask | None = None) -> int:
     if any(size < 1 for size in options.sizes):
         raise UserError("--sizes are lengths in pixels, 1 or more")
     if options.plot is not None:
-        from ...reports.plots import picture_format
+        from ...reports.plots import image_format
 
-        picture_format(options.plot)
+        image_format(options.plot)
     found, path = opened(options.model, task)
     refuse_others(options, found, path)
     from ...core.environment import keep_large_buffers

@@ -24,13 +24,13 @@ class ExportOptions:
     """onnx for onnxruntime and many others, openvino for CPUs, torch-export for PyTorch without this package."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The new file (.onnx, .xml with its .bin, .pt2); unset: beside the model, or named like it in this folder."""
-    pictures: bool = False
-    """The graph takes uint8 pictures (N, height, width, channels) of the network's size, as decoders give them, normalises them itself and
+    uint8: Annotated[bool, tyro.conf.arg(aliases=["--pictures"])] = False
+    """The graph takes uint8 images (N, height, width, channels) of the network's size, as decoders give them, normalises them itself and
     gives labels (int64) and probabilities in the place of logits."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of weights and arithmetic: fp32 anywhere; fp16 in all formats (OpenVINO: how weights are stored); bf16 for torch-export."""
     size: Literal["dynamic", "fixed"] = "dynamic"
-    """Whether the file takes pictures of any size, or of the network's own alone, as some devices need it."""
+    """Whether the file takes images of any size, or of the network's own alone, as some devices need it."""
     json: bool = False
     """One object on standard output."""
 
@@ -47,7 +47,7 @@ def run(options: ExportOptions) -> int:
         network,
         options.output or default_output(options.model, options.format),
         format=options.format,
-        pictures=options.pictures,
+        uint8=options.uint8,
         precision=options.precision,
         fixed_size=options.size == "fixed",
         description=description,

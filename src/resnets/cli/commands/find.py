@@ -85,7 +85,7 @@ def _session(recipe: Recipe) -> ClassificationSession:
 
 def _learning_rate(recipe: Recipe, options: RateOptions) -> None:
     low, high, steps, plot, as_json = options.low, options.high, options.steps, options.plot, options.json
-    plots.picture_format(plot)
+    plots.image_format(plot)
     from ...classification.learning_rate_finder import range_test
 
     console = messages()
@@ -135,7 +135,7 @@ def _batch_size(recipe: Recipe, options: BatchOptions) -> None:
 
     def say(trial: Trial) -> None:
         console.print(
-            f"{trial.batch_size:>6} pictures  {trial.images_per_second:,.0f} images/s  {_mebibytes(trial.peak_memory)}",
+            f"{trial.batch_size:>6} images  {trial.images_per_second:,.0f} images/s  {_mebibytes(trial.peak_memory)}",
             soft_wrap=True,
         )
 
@@ -161,9 +161,9 @@ def _batch_size(recipe: Recipe, options: BatchOptions) -> None:
         for t in sorted(found.trials, key=lambda t: t.batch_size)
     ]
     print_table(output, table(f"Training steps on {session.device}", ("batch", "images/s", "peak memory"), rows))
-    output.print(f"largest         {found.largest:,} pictures, {_why(found, share)}", soft_wrap=True)
+    output.print(f"largest         {found.largest:,} images, {_why(found, share)}", soft_wrap=True)
     output.print(
-        f"fastest         {found.fastest.batch_size:,} pictures, {found.fastest.images_per_second:,.0f} images/s (within 2 % of the most)",
+        f"fastest         {found.fastest.batch_size:,} images, {found.fastest.images_per_second:,.0f} images/s (within 2 % of the most)",
         soft_wrap=True,
     )
     output.print("larger batches  fit in parts, with --accumulation", soft_wrap=True)

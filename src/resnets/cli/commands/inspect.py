@@ -34,15 +34,15 @@ class InspectOptions:
     names: tyro.conf.Positional[tuple[str, ...]]
     """Networks, by name (freshly initialised; fields may follow: cifar-preact-resnet110:shortcut_scale=0.5), run directory or model file."""
     data: Literal["auto", "digits", "normal"] = "auto"
-    """Pictures: the handwritten digits of the package, resized, or independent normal numbers (with random classes). auto: of a trained
+    """Images: the handwritten digits of the package, resized, or independent normal numbers (with random classes). auto: of a trained
     model the data set that it was trained on, where that is on this machine; else the digits where the network takes two-dimensional
-    pictures of one or three channels."""
+    images of one or three channels."""
     batch_size: int = 16
-    """Pictures in the one batch that is measured."""
+    """Images in the one batch that is measured."""
     input_size: int | None = None
     """Height and width in pixels; unset: the network's own."""
     seed: int = 0
-    """Of the initial weights, the choice of the pictures and what dropout draws."""
+    """Of the initial weights, the choice of the images and what dropout draws."""
     evaluation: bool = False
     """Measure with running statistics and without dropout, instead of as in a training step."""
     all: bool = False
@@ -64,7 +64,7 @@ def run(options: InspectOptions) -> int:
     if options.seed < 0:
         raise UserError(f"--seed is 0 or more, not {options.seed}")
     if options.plot is not None:
-        plots.picture_format(options.plot)
+        plots.image_format(options.plot)
     measured = []
     for name in options.names:
         report, about = _measure(name, options)
@@ -91,12 +91,12 @@ def _measure(name: str, options: InspectOptions) -> tuple[SignalReport, dict[str
         network, state, recipe = _network(name)
         native: int = network.preprocessing.size if network.preprocessing else network.spec.input_size
         size = options.input_size or native
-        images, labels, data = _pictures(network, size, recipe, options)
+        images, labels, data = _images(network, size, recipe, options)
         try:
             report = measure_signal(network, images, labels, training=not options.evaluation)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"{name} cannot take pictures of {size} pixels ({reason}); try another --input-size") from None
+            raise UserError(f"{name} cannot take images of {size} pixels ({reason}); try another --input-size") from None
     mode = "running statistics" if options.evaluation else "training step"
     about = {"state": state, "data": data, "batch_size": options.batch_size, "input_size": size, "seed": options.seed, "mode": mode}
     return report, about
@@ -107,7 +107,7 @@ def _network(name: str) -> tuple[Network, str, Mapping[str, Any]]:
     from ...networks import build, get_spec
     from ...training.published import recipe_behind
     from ...weights.model_file import load_model, read_description
-    from ..models_on_disk import model_path
+    from ..model_path import model_path
 
     path = Path(name)
     if path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1:
@@ -116,21 +116,21 @@ def _network(name: str) -> tuple[Network, str, Mapping[str, Any]]:
     return build(get_spec(name)), "initialisation", {}
 
 
-def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: InspectOptions) -> tuple[Tensor, Tensor, str]:
-    """The seeded batch: pictures as the network takes them, (N, C, size, ...) float32, labels (N,), and the name of the data."""
+def _images(network: Network, size: int, recipe: Mapping[str, Any], options: InspectOptions) -> tuple[Tensor, Tensor, str]:
+    """The seeded batch: images as the network takes them, (N, C, size, ...) float32, labels (N,), and the name of the data."""
     import torch
 
     spec = network.spec
     if not spec.num_classes:
         raise UserError("a network with num_classes=0 has no loss whose gradient could be measured; set num_classes")
     generator = torch.Generator().manual_seed(options.seed)
-    takes_pictures = spec.dims == 2 and spec.in_channels in (1, 3)
-    if options.data == "digits" and not takes_pictures:
+    takes_images = spec.dims == 2 and spec.in_channels in (1, 3)
+    if options.data == "digits" and not takes_images:
         raise UserError(
-            f"the digits are pictures of one or three channels, but the network takes {spec.in_channels} channels "
+            f"the digits are images of one or three channels, but the network takes {spec.in_channels} channels "
             f"in {spec.dims} dimensions; use --data normal"
         )
-    if options.data == "normal" or not takes_pictures:
+    if options.data == "normal" or not takes_images:
         images = torch.randn(options.batch_size, spec.in_channels, *(size,) * spec.dims, generator=generator)
         return images, torch.randint(spec.num_classes, (options.batch_size,), generator=generator), "normal"
     from ...data.datasets.catalogue import load
@@ -140,7 +140,7 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
     arrays = load("digits", "train") if arrays is None else arrays
     if options.batch_size > len(arrays):
         raise UserError(
-            f"--batch-size {options.batch_size} is more than the {len(arrays)} pictures of {arrays.name}; use --data normal"
+            f"--batch-size {options.batch_size} is more than the {len(arrays)} images of {arrays.name}; use --data normal"
         )
     chosen = torch.randperm(len(arrays), generator=generator)[: options.batch_size]
     channels = arrays.images.shape[1]
@@ -162,7 +162,7 @@ def _pictures(network: Network, size: int, recipe: Mapping[str, Any], options: I
 
 
 def _own_data(network: Network, recipe: Mapping[str, Any]) -> ImageArrays | None:
-    """The pictures that the network was trained on; None, with a message, where they are not on this machine, and where nobody knows."""
+    """The images that the network was trained on; None, with a message, where they are not on this machine, and where that is unknown."""
     from ...data.datasets.catalogue import DATASETS, load
     from ...data.errors import DataError
 
@@ -218,7 +218,7 @@ def _print(name: str, about: dict[str, Any], report: SignalReport, *, everything
     ]
     console = results()
     title = (
-        f"{name}, {about['state']}: {about['batch_size']} pictures ({about['data']}, {about['input_size']} pixels, "
+        f"{name}, {about['state']}: {about['batch_size']} images ({about['data']}, {about['input_size']} pixels, "
         f"seed {about['seed']}), {about['mode']}, loss {report.loss:.4g}"
     )
     columns = ("unit", "std of responses", "|F|/|h|", "|dE/dx|", "by shortcuts alone", "product of λ")

@@ -81,7 +81,7 @@ def _against_papers(options: ModelsOptions) -> int:
         console = results()
         columns = ("network", "what", "printed", "ours", "difference", "where", "reason")
         print_table(console, table("", columns, rows))
-        console.print("a reason stands where ours neither rounds to the printed digits nor lies within 1 % of them", soft_wrap=True)
+        console.print("a reason is given where ours neither rounds to the printed digits nor is within 1 % of them", soft_wrap=True)
     return 0
 
 

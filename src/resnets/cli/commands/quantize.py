@@ -26,8 +26,8 @@ class QuantizeOptions:
     model: tyro.conf.Positional[str]
     """A run directory, a model file, or pretrained weights by name (resnet50/imagenet1k-v2, timm/NAME)."""
     data: str | None = None
-    """Data set by name, or a folder or CSV of pictures whose classes are called as the model's are; unset: what it was trained on. Its
-    training pictures calibrate, its test pictures measure."""
+    """Data set by name, or a folder or CSV of images whose classes are called as the model's are; unset: what it was trained on. Its
+    training images calibrate, its test images measure."""
     max_drop: float = 0.3
     """Percentage points of top-1 accuracy that may be lost; the layers that cost most stay in float until it holds."""
     format: Literal["openvino", "onnx"] = "openvino"
@@ -37,17 +37,17 @@ class QuantizeOptions:
     data_folder: Path | None = None
     """Folder that holds the data set's files."""
     exclude: Path | None = None
-    """List of pictures of a folder to leave out, such as `resnets data check` writes."""
+    """List of images of a folder to leave out, such as `resnets data check` writes."""
     calibration: int = 300
-    """Training pictures that show the ranges of the maps."""
+    """Training images that show the ranges of the maps."""
     limit: int | None = None
-    """Measure on that many test pictures only, drawn at random by a fixed seed; unset: on all."""
+    """Measure on that many test images only, drawn at random by a fixed seed; unset: on all."""
     flips: Annotated[bool | None, tyro.conf.arg(metavar="{True,False}")] = None
-    """Measure with the logits of each picture and its mirror image averaged; unset: as in training."""
+    """Measure with the logits of each image and its mirror image averaged; unset: as in training."""
     batch_size: int = 250
-    """Pictures a batch of the measurement."""
+    """Images a batch of the measurement."""
     size: Literal["dynamic", "fixed"] = "dynamic"
-    """Whether the file takes pictures of any size, or of the network's own alone."""
+    """Whether the file takes images of any size, or of the network's own alone."""
     json: bool = False
     """One object on standard output: the report without its environment."""
 
@@ -71,7 +71,7 @@ def run(options: QuantizeOptions) -> int:
 
     plain = default_output(options.model, options.format)
     output = options.output or plain.with_name(f"{plain.stem}-int8{ENDINGS[options.format]}")
-    check_request(output, options.format, options.max_drop)  # before pictures are read
+    check_request(output, options.format, options.max_drop)  # before images are read
     network, description = open_network(options.model)
     if description.provenance.get("weights") == "fresh":
         raise UserError(
@@ -130,10 +130,10 @@ def _print(record: dict[str, Any]) -> None:
         ("int8", percent(after["top1"]), f"{after['loss']:.4f}"),
     ]
     print_table(console, table("", ("network", "accuracy", "loss"), measured))
-    pictures = record["measured_on"]
+    images = record["measured_on"]
     integer, total = record["convolutions"]["integer"], record["convolutions"]["total"]
     console.print(
-        f"{pictures['pictures']}, {pictures['num_images']:,} pictures{' (mirror images averaged)' if record['flips'] else ''}: "
+        f"{images['images']}, {images['num_images']:,} images{' (mirror images averaged)' if record['flips'] else ''}: "
         f"{abs(record['drop']):.2f} points {'gained' if record['drop'] < 0 else 'lost'}, where {record['max_drop']:g} may be lost; "
         f"{record['runtime']} computes {integer} of {total} convolutions in integers, "
         f"{len(held)} of {len(layers)} layers stay in float",

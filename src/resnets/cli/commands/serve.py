@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ...networks import Network
 
 _ABOUT = """\
-A web page for a trained network: drop a picture, see what it says of it and where it looks. Nothing leaves this machine.
+A web page for a trained network: drop an image, see what it says of it and where it looks. Nothing leaves this machine.
 
-Scripts ask the same server, and get one object a picture with the fields of --json and the milliseconds:
-  curl --data-binary @picture.jpg http://127.0.0.1:7860/predict?top=3
-or, in Python, gradio_client.Client("http://127.0.0.1:7860").predict(handle_file("picture.jpg"), api_name="/predict")
+Scripts ask the same server, and get one object per image with the fields of --json and the milliseconds:
+  curl --data-binary @image.jpg http://127.0.0.1:7860/predict?top=3
+or, in Python, gradio_client.Client("http://127.0.0.1:7860").predict(handle_file("image.jpg"), api_name="/predict")
 """
 MEGABYTE = 2**20
 
@@ -44,11 +44,11 @@ class ServeOptions:
     port: int = 7860
     """Port to listen on; 0 for any free one."""
     max_upload: float = 20.0
-    """Largest picture that is taken, in megabytes."""
+    """Largest image that is taken, in megabytes."""
     max_pixels: int = 30_000_000
-    """Most pixels of a picture that is taken; a file of some kilobytes may have hundreds of millions."""
+    """Most pixels of an image that is taken; a file of some kilobytes may have hundreds of millions."""
     samples: Path | None = None
-    """Folder of pictures to choose from on the page; unset: a few of what it was measured on, where that is at hand."""
+    """Folder of images to choose from on the page; unset: a few of what it was measured on, where that is at hand."""
     score: float = 0.5
     """Smallest probability of what a detector shows, in [0, 1]."""
     device: str = "auto"
@@ -62,9 +62,9 @@ class ServeOptions:
 def run(options: ServeOptions) -> int:
     """Carries out the command; Ctrl-C is how it ends well."""
     if not options.max_upload > 0 or options.max_upload == float("inf"):
-        raise UserError(f"--max-upload {options.max_upload:g} lets no picture through; give megabytes, such as 20")
+        raise UserError(f"--max-upload {options.max_upload:g} lets no image through; give megabytes, such as 20")
     if not 0 <= options.score <= 1:
-        raise UserError(f"--score {options.score:g} is no probability; it lies between 0 and 1")
+        raise UserError(f"--score {options.score:g} is no probability; it must be between 0 and 1")
     from ...deployment.engines.engine import needed
 
     needed("gradio", "serve")
@@ -83,19 +83,19 @@ def run(options: ServeOptions) -> int:
             else:
                 _print_start(address, options.host)
             run_app(app, listener, open_browser=options.open)
-    except KeyboardInterrupt:  # before or behind the serving
+    except KeyboardInterrupt:  # before or after the serving
         pass
     return 0
 
 
 def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
-    """The network for the page, and the recipe behind it, as far as it is known.
+    """The network for the page, and its recipe, as far as it is known.
 
     Raises:
         ValueError: no such model, or none that a page can show.
     """
     from ...training.session import choose_device
-    from ..models_on_disk import model_path
+    from ..model_path import model_path
 
     if is_exported(options.model):
         from ...deployment.engines.opening import open_engine
@@ -111,7 +111,7 @@ def _opened(options: ServeOptions) -> tuple[Served, Mapping[str, Any]]:
         from ...deployment.engines.opening import engine_for
 
         network, description = open_network(path, device=device)
-        # As exactly as `resnets predict`, which says the same of the same picture.
+        # As exactly as `resnets predict`, which says the same of the same image.
         engine = engine_for(network, "torch", exact=True, description=description)
         return _classifier(engine, network, path)
     from ..served_scenes import open_detector, open_segmenter
@@ -134,7 +134,7 @@ def _classifier(engine: Engine, network: Network | None, path: Path) -> tuple[Se
 
 
 def _samples(options: ServeOptions, trained_with: Mapping[str, Any], folder: Path) -> list[Sample]:
-    """Pictures to choose from: of the user's folder, or of what the network was measured on, or none, with the reason."""
+    """Images to choose from: of the user's folder, or of what the network was measured on, or none, with the reason."""
     from ...deployment.serving.samples import samples_in, samples_of
     from ...training.published import ELSEWHERE
 
@@ -161,9 +161,9 @@ def _print_start(address: str, host: str) -> None:
     console = results()
     lines = (
         f"the page        {address}",
-        f"on a command    curl --data-binary @picture.jpg '{address}/predict?top=3'",
+        f"on a command    curl --data-binary @image.jpg '{address}/predict?top=3'",
         "in Python       from gradio_client import Client, handle_file",
-        f'                Client("{address}").predict(handle_file("picture.jpg"), api_name="/predict")',
+        f'                Client("{address}").predict(handle_file("image.jpg"), api_name="/predict")',
     )
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)

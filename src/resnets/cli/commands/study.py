@@ -43,7 +43,7 @@ class StudyOptions:
     budget: str = "10m"
     """Time for the whole, such as 90s, 10m or 1h: it decides depth, steps and seeds. An estimate from measured steps."""
     data: str = "fashion-mnist"
-    """Data set: fashion-mnist, digits, cifar10, cifar100, imagenet, or a folder of pictures."""
+    """Data set: fashion-mnist, digits, cifar10, cifar100, imagenet, or a folder of images."""
     seeds: int | None = None
     """Runs of each network; unset: 3, or more where the budget allows."""
     steps: int | None = None
@@ -53,7 +53,7 @@ class StudyOptions:
     device: str = "auto"
     """Device, as in `resnets train --device`."""
     threads: int = 0
-    """CPU threads; 0 for one a core."""
+    """CPU threads; 0 for one per core."""
     output: Path | None = None
     """Folder of the result; unset: studies/NAME, and studies for --all."""
     runs: Path | None = None

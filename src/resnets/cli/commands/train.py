@@ -111,10 +111,10 @@ class TrainCommand(RecipeCommand[TrainOptions]):
             return
         console, metrics = results(), done.metrics
         print_measures(done.result.measures(done.classes), "", most=12)
-        pace = metrics["images_per_second"]
+        speed = metrics["images_per_second"]
         drawn = "" if task is CLASSIFICATION else " --output FOLDER"
         for name, words in (
-            ("training time", f"{duration(metrics['training_seconds'])}, {pace:,.{0 if pace >= 100 else 1}f} images/s"),
+            ("training time", f"{duration(metrics['training_seconds'])}, {speed:,.{0 if speed >= 100 else 1}f} images/s"),
             ("model", str(done.model_path)),
             ("report", str(done.directory / "report.html")),
             ("use it", f"resnets predict {done.model_path} IMAGE...{drawn}"),

@@ -1,7 +1,7 @@
-"""`MaskLoader`: batches of pictures with masks, random squares to train on and whole pictures to evaluate on.
+"""`MaskLoader`: batches of images with masks, random squares to train on and whole images to evaluate on.
 
-Legend: N pictures of the loader's list, B rows of a batch over all processes, b those of this process, C channels, S side of a training
-crop, H W height and width of a picture, h w those at which the network sees it in evaluation.
+Legend: N images of the loader's list, B rows of a batch over all processes, b those of this process, C channels, S side of a training
+crop, H W height and width of an image, h w those at which the network sees it in evaluation.
 
 Windows follow from random numbers that the batch's `Draws` give in this process, so that no number of workers changes a batch.
 """
@@ -21,22 +21,22 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ...core.machine import free_memory
-from ..annotations.objects import AnnotatedPictures
+from ..annotations.objects import AnnotatedImages
 from ..decoding.decode import Pixels
 from ..decoding.preprocessing import Preprocessing
 from ..decoding.sides import at_shorter_side
 from ..errors import DataError, Unreadable
 from ..loaders.image_loader import one_thread
-from ..loaders.unreadable import LeftOut
+from ..loaders.unreadable import UnreadableImages
 from ..sampling.draws import Draws
 from ..sampling.order import EpochOrder
-from ..workers.batches import Made, Making, Request, ThreadedMaking, default_workers
-from ..workers.processes import ProcessMaking, processes_work
+from ..workers.batches import BatchProducer, RawBatch, Request, ThreadedProducer, default_workers
+from ..workers.processes import ProcessProducer, processes_work
 from .mask_crop import MaskCrop
-from .mask_rows import CutWindows, DecodedPictures, Mask, MaskedPictures, WholePictures, at_crops_size
+from .mask_rows import CutWindows, DecodedImages, Mask, MaskedImages, WholeImages, at_crops_size
 
 _SHARE_OF_MEMORY = 0.25
-"""Of the free memory, that decoded pictures may take."""
+"""Of the free memory, that decoded images may take."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +48,39 @@ class MaskBatch:
     masks: Tensor
     """(b, S, S), int64: 0 for the background, 1.. for the classes, 255 where nothing counts."""
     indices: Tensor
-    """(b,), int64: the pictures' places in the loader's list."""
+    """(b,), int64: the images' places in the loader's list."""
     total: int
-    """B as planned; a picture that could not be read leaves its row out and B as it is."""
+    """B as planned; an image that could not be read leaves its row out and B as it is."""
     draws: Draws
     weights: None = None
-    """Pictures count alike."""
+    """Images count alike."""
 
 
 class MaskLoader:
-    """Batches of pictures with their masks.
+    """Batches of images with their masks.
 
     Args:
-        pictures: with masks.
-        preprocessing: its mean, std and channels are used; sizes are the crop's or the picture's own.
-        order: of the training batches; or what makes one of the number of pictures in the loader's list, which is N less the unreadable
+        images: with masks.
+        preprocessing: its mean, std and channels are used; sizes are the crop's or the image's own.
+        order: of the training batches; or what makes one of the number of images in the loader's list, which is N less the unreadable
             ones where all are decoded first.
         crop: what training sees; None for a loader that only evaluates.
-        size: length of the shorter side in evaluation; None for the pictures' own. Masks stay as they are.
-        memory: keep the decoded pictures; auto: where they take no more than a quarter of the free memory.
-        workers: processes (on Linux) or threads; 0 for none but this; None for one a core.
+        size: length of the shorter side in evaluation; None for the images' own. Masks stay as they are.
+        memory: keep the decoded images; auto: where they take no more than a quarter of the free memory.
+        workers: processes (on Linux) or threads; 0 for none but this; None for one per core.
         device: where batches are needed.
         channels_last: memory layout of the batches.
-        max_unreadable: share of the pictures that may be unreadable.
-        report: told in a line what was chosen, and of each unreadable picture.
+        max_unreadable: share of the images that may be unreadable.
+        report: told in a line what was chosen, and of each unreadable image.
 
     Raises:
-        DataError: more pictures than `max_unreadable` allows cannot be read (a data set without masks has none that can), or an order
-            of another number of pictures.
+        DataError: more images than `max_unreadable` allows cannot be read (a data set without masks has none that can), or an order
+            of another number of images.
     """
 
     def __init__(
         self,
-        pictures: AnnotatedPictures,
+        images: AnnotatedImages,
         preprocessing: Preprocessing,
         order: EpochOrder | Callable[[int], EpochOrder],
         *,
@@ -93,28 +93,28 @@ class MaskLoader:
         max_unreadable: float = 0.05,
         report: Callable[[str], None],
     ) -> None:
-        self.pictures, self.preprocessing, self.size, self.device = pictures, preprocessing, size, device
+        self.images, self.preprocessing, self.size, self.device = images, preprocessing, size, device
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.left_out = LeftOut(f"{pictures.name} {pictures.split}".strip(), len(pictures), max_unreadable, report)
+        self.unreadable = UnreadableImages(f"{images.name} {images.split}".strip(), len(images), max_unreadable, report)
         workers = default_workers() if workers is None else workers
-        encoded = MaskedPictures(pictures, preprocessing.channels)
-        source: MaskedPictures | DecodedPictures = encoded
-        self.kept = np.arange(len(pictures))
-        if memory is True or (memory == "auto" and _fits(pictures, preprocessing.channels)):
+        encoded = MaskedImages(images, preprocessing.channels)
+        source: MaskedImages | DecodedImages = encoded
+        self.kept = np.arange(len(images))
+        if memory is True or (memory == "auto" and _fits(images, preprocessing.channels)):
             source, self.kept = self._decoded(encoded, workers, crop)
         self.order = order if isinstance(order, EpochOrder) else order(len(self.kept))
         if self.order.count != len(self.kept):
             raise DataError(
-                f"the order is of {self.order.count:,} pictures, but {self.left_out.called} has {len(self.kept):,} that can be read; "
+                f"the order is of {self.order.count:,} images, but {self.unreadable.called} has {len(self.kept):,} that can be read; "
                 "give a function that makes the order of their number"
             )
-        place = "in memory" if isinstance(source, DecodedPictures) else "decoded as they come"
-        report(f"{self.left_out.called}: {len(self.kept):,} pictures with masks, {place}")
+        place = "in memory" if isinstance(source, DecodedImages) else "decoded as they come"
+        report(f"{self.unreadable.called}: {len(self.kept):,} images with masks, {place}")
         levels = preprocessing.mean or (0.0,) * preprocessing.channels
         self.cutting = None if crop is None else CutWindows(source, crop, tuple(round(255 * level) for level in levels))
-        self.whole = WholePictures(source, size)
+        self.whole = WholeImages(source, size)
         self._source, self._workers, self._report = source, workers, report
-        self._making: dict[str, Making] = {}
+        self._producers: dict[str, BatchProducer] = {}
 
     def __len__(self) -> int:
         """N."""
@@ -123,17 +123,17 @@ class MaskLoader:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of classes 1, 2, ...; 0 is the background."""
-        return self.pictures.classes
+        return self.images.classes
 
     def name_of(self, index: int) -> str:
-        """What a person calls the picture at `index` of the loader's list."""
-        return self.pictures.name_of(int(self.kept[index]))
+        """What a person calls the image at `index` of the loader's list."""
+        return self.images.name_of(int(self.kept[index]))
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[MaskBatch]:
         """An epoch's training batches from `first_step` on.
 
         Raises:
-            DataError: more pictures than allowed cannot be read, or none of a batch can.
+            DataError: more images than allowed cannot be read, or none of a batch can.
             ChildProcessError: workers die again and again.
         """
         cutting = self.cutting
@@ -151,8 +151,8 @@ class MaskLoader:
             if rows is not None:
                 if not len(rows):
                     raise DataError(
-                        f"none of the {len(indices)} pictures of a batch can be read: {self.left_out.listed()}; take them out of "
-                        f"{self.left_out.called}, or raise --batch-size"
+                        f"none of the {len(indices)} images of a batch can be read: {self.unreadable.listed()}; take them out of "
+                        f"{self.unreadable.called}, or raise --batch-size"
                     )
                 marked = torch.zeros(len(indices), dtype=torch.bool)
                 marked[rows] = True
@@ -169,10 +169,10 @@ class MaskLoader:
             )
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Every readable picture of this process's share once, in order: image (1, C, h, w), mask (1, H, W) and its place in the list.
+        """Every readable image of this process's share once, in order: image (1, C, h, w), mask (1, H, W) and its place in the list.
 
         Raises:
-            DataError: more pictures than allowed cannot be read.
+            DataError: more images than allowed cannot be read.
             ChildProcessError: workers die again and again.
         """
         own, channels = self.order.share.of(len(self)), self.preprocessing.channels
@@ -189,17 +189,17 @@ class MaskLoader:
 
     def close(self) -> None:
         """Ends workers; the loader can go on and starts new ones then."""
-        for making in self._making.values():
-            making.close()
+        for producer in self._producers.values():
+            producer.close()
 
-    def _made(self, purpose: str, maker: CutWindows | WholePictures) -> Making:
-        if purpose not in self._making:
+    def _made(self, purpose: str, row_reader: CutWindows | WholeImages) -> BatchProducer:
+        if purpose not in self._producers:
             # Threads hold each other up at Python's lock, even where the pixels are there already.
             many = self._workers > 0 and processes_work()
-            self._making[purpose] = (
-                ProcessMaking(maker, self._workers, self._report) if many else ThreadedMaking(maker, self._workers)
+            self._producers[purpose] = (
+                ProcessProducer(row_reader, self._workers, self._report) if many else ThreadedProducer(row_reader, self._workers)
             )
-        return self._making[purpose]
+        return self._producers[purpose]
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         """(b, C, *) float32 on the device, of pixels (b, *, C)."""
@@ -207,20 +207,20 @@ class MaskLoader:
             images = self.preprocessing.normalized(pixels.to(self.device).permute(0, 3, 1, 2))
             return images.contiguous(memory_format=self.memory_format)
 
-    def _readable(self, request: Request, made: Made) -> NDArray[np.int64] | None:
-        """The rows whose pictures could be read, or None for all."""
+    def _readable(self, request: Request, made: RawBatch) -> NDArray[np.int64] | None:
+        """The rows whose images could be read, or None for all."""
         for row, reason in made.failures:
-            self.left_out.add(self.name_of(int(request.indices[row])), reason)
+            self.unreadable.add(self.name_of(int(request.indices[row])), reason)
         if not made.failures:
             return None
         return np.setdiff1d(np.arange(len(request.indices)), [row for row, _ in made.failures])
 
     def _capacity(self) -> int:
         """Bytes of the largest row in evaluation."""
-        if isinstance(self._source, DecodedPictures):
+        if isinstance(self._source, DecodedImages):
             shapes = {(mask.shape[0], mask.shape[1]) for _, mask in self._source.pairs}
         else:
-            shapes = {self.pictures.size_of(int(index)) for index in self.kept}
+            shapes = {self.images.size_of(int(index)) for index in self.kept}
         return max(self._row_bytes(int(height), int(width)) for height, width in shapes)
 
     def _row_bytes(self, height: int, width: int) -> int:
@@ -230,8 +230,8 @@ class MaskLoader:
             return 0  # it is left out by its name when its turn comes
         return rows * columns * self.preprocessing.channels + height * width
 
-    def _decoded(self, source: MaskedPictures, workers: int, crop: MaskCrop | None) -> tuple[DecodedPictures, NDArray[np.int64]]:
-        """All pictures that can be read, and their places in the data set."""
+    def _decoded(self, source: MaskedImages, workers: int, crop: MaskCrop | None) -> tuple[DecodedImages, NDArray[np.int64]]:
+        """All images that can be read, and their places in the data set."""
 
         def load(index: int) -> tuple[Pixels, Mask] | Unreadable:
             try:
@@ -240,19 +240,19 @@ class MaskLoader:
                 return error
             return pair if crop is None else at_crops_size(*pair, crop)
 
-        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures") as threads:
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="images") as threads:
             found = list(threads.map(load, range(len(source))))
         pairs = {}
         for index, pair in enumerate(found):
             if isinstance(pair, Unreadable):
-                self.left_out.add(source.name_of(index), str(pair))
+                self.unreadable.add(source.name_of(index), str(pair))
             else:
                 pairs[index] = pair
-        return DecodedPictures(tuple(map(source.name_of, pairs)), tuple(pairs.values())), np.array(list(pairs), np.int64)
+        return DecodedImages(tuple(map(source.name_of, pairs)), tuple(pairs.values())), np.array(list(pairs), np.int64)
 
 
-def _fits(pictures: AnnotatedPictures, channels: int) -> bool:
-    """Whether all pictures and masks, decoded, take no more than a quarter of the free memory."""
-    needed = sum(height * width * (channels + 1) for height, width in map(pictures.size_of, range(len(pictures))))
+def _fits(images: AnnotatedImages, channels: int) -> bool:
+    """Whether all images and masks, decoded, take no more than a quarter of the free memory."""
+    needed = sum(height * width * (channels + 1) for height, width in map(images.size_of, range(len(images))))
     # Processes that train together on one machine each keep their own.
     return needed <= _SHARE_OF_MEMORY * free_memory() / max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,6 +1,6 @@
-"""How one row of a batch for segmentation is made: a picture and its mask, changed alike.
+"""How one row of a batch for segmentation is made: an image and its mask, changed alike.
 
-Legend: H W height and width of a picture in pixels, C channels, K classes, S side of a training crop. Pixels are (H, W, C) and masks
+Legend: H W height and width of an image in pixels, C channels, K classes, S side of a training crop. Pixels are (H, W, C) and masks
 (H, W), both uint8; a mask holds 0 for the background, 1 to K for the classes, 255 where nothing is right or wrong. Long 2015
 (1411.4038), Chen 2017 (1706.05587 §4.1): random scales from 0.5 to 2, crops, mirror images.
 """
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ..annotations.objects import IGNORED, AnnotatedPictures
-from ..decoding.decode import EncodedPicture, Pixels
+from ..annotations.objects import IGNORED, AnnotatedImages
+from ..decoding.decode import EncodedImage, Pixels
 from ..decoding.sides import at_shorter_side
 from ..errors import Unreadable
 from .mask_crop import MaskCrop, Window
@@ -37,12 +37,12 @@ def resized_pixels(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def nearest(length: int, target: int) -> NDArray[np.int64]:
-    """(target,): which of `length` pixels of a line lies at the middle of each of `target` pixels (torch's "nearest-exact")."""
+    """(target,): which of `length` pixels of a line is at the middle of each of `target` pixels (torch's "nearest-exact")."""
     return ((np.arange(target) * 2 + 1) * length // (2 * target)).astype(np.int64)
 
 
 def cut(pixels: Pixels, mask: Mask, window: Window, fill: Pixels, out: Pixels, out_mask: Mask) -> None:
-    """Writes the window of a picture and its mask to `out` (S, S, C) and `out_mask` (S, S); what lies outside the picture gets `fill`
+    """Writes the window of an image and its mask to `out` (S, S, C) and `out_mask` (S, S); what is outside the image gets `fill`
     (C,) and 255."""
     size = len(out)
     bottom, end = min(window.top + size, window.height), min(window.left + size, window.width)
@@ -58,45 +58,45 @@ def cut(pixels: Pixels, mask: Mask, window: Window, fill: Pixels, out: Pixels, o
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedPictures:
-    """Pictures with their masks, decoded as they are asked for.
+class MaskedImages:
+    """Images with their masks, decoded as they are asked for.
 
     Raises (from `load`):
-        Unreadable: the picture or its mask cannot be read, or they do not fit together.
+        Unreadable: the image or its mask cannot be read, or they do not fit together.
     """
 
-    pictures: AnnotatedPictures
+    images: AnnotatedImages
     channels: Literal[1, 3]
 
     def __len__(self) -> int:
         """N."""
-        return len(self.pictures)
+        return len(self.images)
 
     def name_of(self, index: int) -> str:
         """For messages."""
-        return self.pictures.name_of(index)
+        return self.images.name_of(index)
 
     def load(self, index: int) -> tuple[Pixels, Mask]:
-        """The picture at `index` and its mask."""
+        """The image at `index` and its mask."""
         try:
-            data = self.pictures.read(index)
+            data = self.images.read(index)
         except OSError as error:
             raise Unreadable(f"cannot be read: {error.strerror or error}") from error
-        picture = EncodedPicture(data, self.channels)
-        pixels = picture.pixels()
+        image = EncodedImage(data, self.channels)
+        pixels = image.pixels()
         try:
-            mask = self.pictures.mask(index)
+            mask = self.images.mask(index)
         except OSError as error:
             raise Unreadable(f"has a mask that cannot be read: {error.strerror or error}") from error
         except ValueError as error:
             raise Unreadable(f"has no mask that can be used: {error}") from error
         if pixels.shape[:2] != mask.shape and pixels.shape[:2] == mask.shape[::-1]:
-            pixels = picture.as_stored(pixels)  # the mask was drawn by a program that ignores EXIF's rotation
+            pixels = image.as_stored(pixels)  # the mask was drawn by a program that ignores EXIF's rotation
         if mask.shape != pixels.shape[:2]:
             raise Unreadable(
                 f"is {pixels.shape[0]} x {pixels.shape[1]} pixels high and wide, but its mask {' x '.join(map(str, mask.shape))}"
             )
-        classes = len(self.pictures.classes)
+        classes = len(self.images.classes)
         wrong = mask[(mask > classes) & (mask != IGNORED)]
         if len(wrong):
             raise Unreadable(
@@ -106,7 +106,7 @@ class MaskedPictures:
 
 
 def at_crops_size(pixels: Pixels, mask: Mask, crop: MaskCrop) -> tuple[Pixels, Mask]:
-    """A picture and its mask at the size to which `crop` resizes them, where that is always the same, so that it is done only once."""
+    """An image and its mask at the size to which `crop` resizes them, where that is always the same, so that it is done only once."""
     size = crop.fixed_size(mask.shape[0], mask.shape[1])
     if size is None:
         return pixels, mask
@@ -115,8 +115,8 @@ def at_crops_size(pixels: Pixels, mask: Mask, crop: MaskCrop) -> tuple[Pixels, M
 
 
 @dataclass(frozen=True, eq=False)
-class DecodedPictures:
-    """Pictures with their masks that are in memory."""
+class DecodedImages:
+    """Images with their masks that are in memory."""
 
     names: tuple[str, ...]
     pairs: tuple[tuple[Pixels, Mask], ...]
@@ -130,18 +130,18 @@ class DecodedPictures:
         return self.names[index]
 
     def load(self, index: int) -> tuple[Pixels, Mask]:
-        """The picture at `index` and its mask."""
+        """The image at `index` and its mask."""
         return self.pairs[index]
 
 
 @dataclass(frozen=True)
 class CutWindows:
-    """Rows for training (a `Maker`): S x S pixels, then S x S of the mask."""
+    """Rows for training (a `RowReader`): S x S pixels, then S x S of the mask."""
 
-    source: MaskedPictures | DecodedPictures
+    source: MaskedImages | DecodedImages
     crop: MaskCrop
     fill: tuple[int, ...]
-    """(C,): levels outside the picture."""
+    """(C,): levels outside the image."""
 
     @property
     def capacity(self) -> int:
@@ -182,10 +182,10 @@ class CutWindows:
 
 
 @dataclass(frozen=True)
-class WholePictures:
-    """Rows for evaluation (a `Maker`): the picture at its shorter side of `size`, then its mask as it is. H and W are the mask's."""
+class WholeImages:
+    """Rows for evaluation (a `RowReader`): the image at its shorter side of `size`, then its mask as it is. H and W are the mask's."""
 
-    source: MaskedPictures | DecodedPictures
+    source: MaskedImages | DecodedImages
     size: int | None
 
     def make(self, index: int, numbers: Sequence[float] | None, out: NDArray[np.uint8]) -> tuple[int, int]:

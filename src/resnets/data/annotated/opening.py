@@ -1,4 +1,4 @@
-"""`open_annotated`: annotated pictures by what a person types, a name or a folder. Importing this module loads no torch.
+"""`open_annotated`: annotated images by what a person types, a name or a folder. Importing this module loads no torch.
 
 Which lists stand for a split follows the protocols under which results are published:
 
@@ -17,7 +17,7 @@ from typing import Literal
 
 from ...core.errors import UserError
 from ..annotations.coco import is_coco, open_coco
-from ..annotations.objects import AnnotatedPictures, Several
+from ..annotations.objects import AnnotatedImages, Several
 from ..annotations.voc import VOC_CLASSES, list_file, open_voc, trees
 from ..datasets.user_data import is_path
 from ..errors import DataError
@@ -57,7 +57,7 @@ ANNOTATED = {
 """The annotated data sets with a name."""
 
 
-def open_annotated(data: str, split: str, folder: Path | None, report: Report, *, masks: bool = False) -> AnnotatedPictures:
+def open_annotated(data: str, split: str, folder: Path | None, report: Report, *, masks: bool = False) -> AnnotatedImages:
     """One split of an annotated data set.
 
     Args:
@@ -66,7 +66,7 @@ def open_annotated(data: str, split: str, folder: Path | None, report: Report, *
         folder: where the files of a data set with a name are; None for the folder of data sets. VOC: it holds VOCdevkit, or is VOCdevkit
             or VOC2007; COCO: it holds annotations/ and train2017/.
         report: told what takes time and what was chosen.
-        masks: the pictures that have masks, and not all (VOC annotates some).
+        masks: the images that have masks, and not all (VOC annotates some).
 
     Raises:
         ValueError: there is no such data set or split.
@@ -112,7 +112,7 @@ def recognized(data: str, what: Literal["boxes", "masks"]) -> str | None:
     return None
 
 
-def _open_folder(folder: Path, split: str, masks: bool, report: Report) -> AnnotatedPictures:
+def _open_folder(folder: Path, split: str, masks: bool, report: Report) -> AnnotatedImages:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
     kind = layout(folder)
@@ -125,7 +125,7 @@ def _open_folder(folder: Path, split: str, masks: bool, report: Report) -> Annot
         )
     if not found:
         raise DataError(
-            f"{folder} is in neither layout of annotated pictures: VOC has Annotations/ and JPEGImages/, COCO has "
+            f"{folder} is in neither layout of annotated images: VOC has Annotations/ and JPEGImages/, COCO has "
             "annotations/instances_train2017.json and train2017/"
         )
     return open_voc(found[0], split, masks=masks)
@@ -154,7 +154,7 @@ def folder_of(data: str, folder: Path | None) -> Path:
     )
 
 
-def _open_voc_by_name(data: str, split: str, place: Path, masks: bool, report: Report) -> AnnotatedPictures:
+def _open_voc_by_name(data: str, split: str, place: Path, masks: bool, report: Report) -> AnnotatedImages:
     found = {tree.name: tree for tree in trees(place)}
     years = {"voc07": ("VOC2007",), "voc12": ("VOC2012",), "voc0712": ("VOC2007", "VOC2012") if split == "train" else ("VOC2007",)}[
         data

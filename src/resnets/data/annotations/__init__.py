@@ -1,5 +1,5 @@
-"""Pictures with objects: annotations read and checked, and scenes to learn detection and segmentation from. Importing it loads no torch."""
+"""Images with objects: annotations read and checked, and scenes to learn detection and segmentation from. Importing it loads no torch."""
 
-from .objects import AnnotatedPictures, Objects
+from .objects import AnnotatedImages, Objects
 
-__all__ = ["AnnotatedPictures", "Objects"]
+__all__ = ["AnnotatedImages", "Objects"]

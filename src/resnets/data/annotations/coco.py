@@ -1,6 +1,6 @@
 """COCO's annotation files: objects with boxes and masks in one JSON file a split.
 
-Legend: N pictures, n objects of one picture, K classes, H W height and width in pixels. COCO numbers its categories with gaps (80 of 1 to
+Legend: N images, n objects of one image, K classes, H W height and width in pixels. COCO numbers its categories with gaps (80 of 1 to
 90); labels here are places among the categories in the order of their numbers, and `category_ids` leads back.
 Source: "Data format", https://cocodataset.org/#format-data. Importing this module loads no torch.
 """
@@ -28,26 +28,26 @@ from .rle import from_run_lengths, uncompressed
 Segmentation = NDArray[np.float64] | tuple[NDArray[np.float64], ...] | dict[str, Any] | None
 
 _ROBOFLOW = "_annotations.coco.json"
-"""The name under which some tools export a split, beside its pictures."""
+"""The name under which some tools export a split, beside its images."""
 _MOST_CLASSES = 254
 """That a mask of bytes can tell apart, beside background and what is ignored."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CocoPictures(AnnotatedFiles):
-    """One split's pictures."""
+class CocoImages(AnnotatedFiles):
+    """One split's images."""
 
     image_ids: tuple[int, ...]
-    """(N,): COCO's number of each picture, as results are handed in."""
+    """(N,): COCO's number of each image, as results are handed in."""
     category_ids: tuple[int, ...]
     """(K,): COCO's number of each class."""
     annotation_ids: NDArray[np.int64]
     """(M,): COCO's number of each object, in the order of the table."""
     outlines: tuple[tuple[Any, ...], ...]
-    """By picture: the segmentation of each of its objects as the file has it, None where there is none."""
+    """By image: the segmentation of each of its objects as the file has it, None where there is none."""
 
     def object_mask(self, index: int, row: int) -> NDArray[np.bool_]:
-        """(H, W) of one object of a picture.
+        """(H, W) of one object of an image.
 
         Raises:
             ValueError: it has none, or one that is none.
@@ -89,7 +89,7 @@ def object_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(segmentation, Mapping):
         stated = tuple(segmentation["size"])
         if stated != size:
-            raise UserError(f"it is of {stated[0]} x {stated[1]} and the picture of {size[0]} x {size[1]} pixels")
+            raise UserError(f"it is of {stated[0]} x {stated[1]} and the image of {size[0]} x {size[1]} pixels")
         counts = segmentation["counts"]
         return from_run_lengths(uncompressed(counts) if isinstance(counts, str) else counts, size)
     return inside_polygons([np.asarray(polygon, np.float64) for polygon in segmentation], size)
@@ -97,25 +97,25 @@ def object_mask(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def open_coco(
     folder: Path, split: str, *, name: str = "", pattern: str | None = None, report: Callable[[str], None] | None = None
-) -> CocoPictures:
+) -> CocoImages:
     """One split of a data set in COCO's layout.
 
     Args:
-        folder: holds annotations/ and the folders of pictures, or train/, valid/ with a _annotations.coco.json each.
+        folder: holds annotations/ and the folders of images, or train/, valid/ with a _annotations.coco.json each.
         split: "train", "val" or "test".
         name: of the data set; empty for the folder's.
         pattern: a regular expression for the annotation file's name, where there may be several years.
         report: told of annotations that are passed over.
 
     Raises:
-        DataError: there is no such file or more than one, or it is no COCO file; the message names the picture and the numbers.
+        DataError: there is no such file or more than one, or it is no COCO file; the message names the image and the numbers.
         OSError: it cannot be read.
     """
     path = annotation_file(folder, split, pattern)
     content = read_json(path)
     name = name or folder.resolve().name
     try:
-        return _pictures(content, path, folder, split, name, report)
+        return _images(content, path, folder, split, name, report)
     except DataError:
         raise
     except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
@@ -156,7 +156,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The content of an annotation file.
 
     Raises:
-        DataError: it is no JSON, or has no pictures, annotations and categories.
+        DataError: it is no JSON, or has no images, annotations and categories.
         OSError: it cannot be read.
     """
     try:
@@ -174,11 +174,11 @@ def categories(content: Mapping[str, Any]) -> dict[int, str]:
     return dict(sorted((int(entry["id"]), str(entry["name"])) for entry in content["categories"]))
 
 
-def picture_root(folder: Path, annotations: Path, split: str, first: str | None) -> tuple[Path, str]:
-    """The folder below which file names are meant, and the part of it below `folder`, by where the first picture lies.
+def image_root(folder: Path, annotations: Path, split: str, first: str | None) -> tuple[Path, str]:
+    """The folder below which file names are meant, and the part of it below `folder`, by where the first image is.
 
     Raises:
-        DataError: it lies nowhere.
+        DataError: it is nowhere.
     """
     stem = annotations.stem.removeprefix("instances_")
     if annotations.name == _ROBOFLOW:
@@ -188,8 +188,8 @@ def picture_root(folder: Path, annotations: Path, split: str, first: str | None)
         if first is None or (folder / place / first).is_file():
             return folder, place
     raise DataError(
-        f"{folder}: the picture {first} of {annotations.name} lies in none of "
-        f"{', '.join(f'{place}/' for place in dict.fromkeys(places) if place)} and not in the folder itself; put the pictures into {stem}/"
+        f"{folder}: the image {first} of {annotations.name} is in none of "
+        f"{', '.join(f'{place}/' for place in dict.fromkeys(places) if place)} and not in the folder itself; put the images into {stem}/"
     )
 
 
@@ -197,21 +197,21 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
-def _pictures(
+def _images(
     content: Mapping[str, Any], path: Path, folder: Path, split: str, name: str, report: Callable[[str], None] | None
-) -> CocoPictures:
+) -> CocoImages:
     """Raises KeyError and TypeError for entries that are not COCO's."""
     names = categories(content)
     if len(names) != len(content["categories"]):
         raise DataError(f"{path}: two categories have the same number; each needs its own")
     if not content["images"]:
-        raise DataError(f"{path} lists no pictures")
+        raise DataError(f"{path} lists no images")
     labels = {number: label for label, number in enumerate(names)}
     places: dict[int, int] = {}
     for place, entry in enumerate(content["images"]):
         if entry["id"] in places:
             raise DataError(
-                f"{path}: two pictures have the number {entry['id']}, {entry['file_name']} one of them; each needs its own"
+                f"{path}: two images have the number {entry['id']}, {entry['file_name']} one of them; each needs its own"
             )
         places[entry["id"]] = place
     found: list[list[Mapping[str, Any]]] = [[] for _ in places]
@@ -227,10 +227,10 @@ def _pictures(
             )
         found[places[entry["image_id"]]].append(entry)
     if orphans and report is not None:
-        report(f"{path}: {orphans:,} annotations are of pictures that are not listed, and passed over")
+        report(f"{path}: {orphans:,} annotations are of images that are not listed, and passed over")
     files = [str(entry["file_name"]) for entry in content["images"]]
-    root, below = picture_root(folder, path, split, files[0] if files else None)
-    return CocoPictures(
+    root, below = image_root(folder, path, split, files[0] if files else None)
+    return CocoImages(
         name=name, split=split, classes=tuple(names.values()), root=root,
         paths=tuple(f"{below}/{file}" if below else file for file in files),
         sizes=np.array([_size(entry, path) for entry in content["images"]], np.int32).reshape(-1, 2),

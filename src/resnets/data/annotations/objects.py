@@ -1,7 +1,7 @@
-"""What is known about the objects in a picture, and pictures of which it is known.
+"""What is known about the objects in an image, and images of which it is known.
 
-Legend: N pictures, n objects of one picture, M objects of all, K classes, H W height and width of a picture in pixels. A box is
-x1 y1 x2 y2 in pixels of the whole picture, x to the right and y down, and its numbers are edges and not centres of pixels: the picture is
+Legend: N images, n objects of one image, M objects of all, K classes, H W height and width of an image in pixels. A box is
+x1 y1 x2 y2 in pixels of the whole image, x to the right and y down, and its numbers are edges and not centres of pixels: the image is
 the box 0 0 W H, and a box is x2 - x1 wide. Labels count from 0 and the background is none of them. Importing this module loads no torch.
 """
 
@@ -24,7 +24,7 @@ IGNORED = 255
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of one picture.
+    """The objects of one image.
 
     Raises:
         ValueError: the arrays are of other shapes, or a box has a number that is none or not finite.
@@ -82,8 +82,8 @@ class Objects:
 
 
 @runtime_checkable
-class AnnotatedPictures(Protocol):
-    """Pictures with objects that can be read by number."""
+class AnnotatedImages(Protocol):
+    """Images with objects that can be read by number."""
 
     @property
     def name(self) -> str:
@@ -101,20 +101,20 @@ class AnnotatedPictures(Protocol):
         """N."""
 
     def read(self, index: int) -> bytes:
-        """The encoded picture (JPEG, PNG, ...).
+        """The encoded image (JPEG, PNG, ...).
 
         Raises:
             OSError: it cannot be read.
         """
 
     def name_of(self, index: int) -> str:
-        """What a person calls the picture: its path below the data set's folder."""
+        """What a person calls the image: its path below the data set's folder."""
 
     def size_of(self, index: int) -> tuple[int, int]:
         """H and W, as the annotation states them."""
 
     def objects(self, index: int) -> Objects:
-        """The picture's objects, as annotated: crowds, difficult ones and boxes of no area included."""
+        """The image's objects, as annotated: crowds, difficult ones and boxes of no area included."""
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """(H, W): 0 for background, 1 to K for the classes, 255 where nothing is right or wrong.
@@ -126,17 +126,17 @@ class AnnotatedPictures(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ObjectTable:
-    """The objects of N pictures, one behind the other."""
+    """The objects of N images, one after the other."""
 
     objects: Objects
     """All M."""
     offsets: NDArray[np.int64]
-    """(N + 1,): those of picture i are rows offsets[i] to offsets[i + 1]."""
+    """(N + 1,): those of image i are rows offsets[i] to offsets[i + 1]."""
 
     @classmethod
-    def joined(cls, pictures: Iterable[Objects]) -> ObjectTable:
-        """From the objects of every picture."""
-        parts = list(pictures)
+    def joined(cls, images: Iterable[Objects]) -> ObjectTable:
+        """From the objects of every image."""
+        parts = list(images)
         offsets = np.zeros(len(parts) + 1, np.int64)
         np.cumsum([len(part) for part in parts], out=offsets[1:])
         if not parts:
@@ -145,13 +145,13 @@ class ObjectTable:
         return cls(Objects(*(np.concatenate([getattr(part, name) for part in parts]) for name in names)), offsets)
 
     def of(self, index: int) -> Objects:
-        """Those of one picture."""
+        """Those of one image."""
         return self.objects[slice(int(self.offsets[index]), int(self.offsets[index + 1]))]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnnotatedFiles:
-    """Annotated pictures of one file each; what kind of masks they have is for those who derive from it."""
+    """Annotated images of one file each; what kind of masks they have is for those who derive from it."""
 
     name: str
     split: str
@@ -195,11 +195,11 @@ class AnnotatedFiles:
 
 @dataclass(frozen=True, eq=False)
 class Several:
-    """Data sets of the same classes, one behind the other."""
+    """Data sets of the same classes, one after the other."""
 
     name: str
     split: str
-    parts: tuple[AnnotatedPictures, ...]
+    parts: tuple[AnnotatedImages, ...]
 
     def __post_init__(self) -> None:
         if not self.parts or any(part.classes != self.parts[0].classes for part in self.parts):
@@ -214,8 +214,8 @@ class Several:
         """N of all."""
         return sum(map(len, self.parts))
 
-    def place(self, index: int) -> tuple[AnnotatedPictures, int]:
-        """The part in which a picture is, and its place there."""
+    def place(self, index: int) -> tuple[AnnotatedImages, int]:
+        """The part in which an image is, and its place there."""
         if index < 0:
             raise IndexError(index)
         rest = index

@@ -29,7 +29,7 @@ def inside_polygons(polygons: Iterable[NDArray[np.float64]], size: tuple[int, in
         if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
             raise UserError(f"a polygon of {polygon.size} numbers is none; it needs x and y of three corners at least")
         if not np.isfinite(polygon).all() or np.abs(polygon).max() > 1e6:
-            raise UserError("a polygon has a corner that is nowhere near a picture")
+            raise UserError("a polygon has a corner that is nowhere near an image")
         mask |= _inside(polygon.reshape(-1, 2), size)
     return mask
 

@@ -1,9 +1,9 @@
 """Which annotated boxes a detector learns from, and in what form.
 
-Legend: n objects of a picture, H W its height and width in pixels; boxes as in `objects`. Importing this module loads no torch.
+Legend: n objects of an image, H W its height and width in pixels; boxes as in `objects`. Importing this module loads no torch.
 
 Left out are crowds and difficult objects, as the published protocols do, and boxes without an area: those are mistakes, a loss over
-log(width) would make them infinite, and one of them would stop a run of days. Boxes that reach out of the picture are cut off at its edge.
+log(width) would make them infinite, and one of them would stop a run of days. Boxes that reach out of the image are cut off at its edge.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .objects import AnnotatedPictures, Objects, numbers
+from .objects import AnnotatedImages, Objects, numbers
 
 _NAMED = 3
 """How many boxes a message lists before it counts the others."""
 SLACK = 1.0
-"""Pixels by which a box may reach out of the picture without a word: rounding, and corners that count from 0 where VOC's count from 1."""
+"""Pixels by which a box may reach out of the image without a word: rounding, and corners that count from 0 where VOC's count from 1."""
 
 
 def clipped(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Boxes (n, 4), their corners moved into a picture of H and W where they lie outside."""
+    """Boxes (n, 4), their corners moved into an image of H and W where they are outside."""
     height, width = size
     most = np.array([width, height, width, height], np.float32)
     return np.clip(boxes, np.float32(0), most)
@@ -35,7 +35,7 @@ def degenerate(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def to_learn(objects: Objects, size: tuple[int, int]) -> Objects:
-    """The objects to learn from, their boxes within the picture of H and W."""
+    """The objects to learn from, their boxes within the image of H and W."""
     boxes = clipped(objects.boxes, size)
     kept = ~(objects.crowd | objects.difficult | degenerate(boxes) | degenerate(objects.boxes))
     return Objects(boxes, objects.labels, objects.crowd, objects.difficult, objects.areas)[kept]
@@ -50,14 +50,14 @@ class Tally:
     crowd: int = 0
     difficult: int = 0
     degenerate: list[str] = field(default_factory=list)
-    """Each box as the picture's name and its numbers."""
+    """Each box as the image's name and its numbers."""
     cut: list[str] = field(default_factory=list)
-    """In the same form, those that reach out of their picture by more than a pixel."""
+    """In the same form, those that reach out of their image by more than a pixel."""
     empty: int = 0
-    """Pictures without any object to learn from."""
+    """Images without any object to learn from."""
 
     def add(self, name: str, objects: Objects, size: tuple[int, int]) -> None:
-        """Counts a picture's."""
+        """Counts an image's."""
         known = ~(objects.crowd | objects.difficult)
         inside = clipped(objects.boxes, size)
         flat = degenerate(objects.boxes) | degenerate(inside)
@@ -77,22 +77,22 @@ class Tally:
         if self.degenerate:
             said.append(f"{_boxes(self.degenerate)} without an area left out ({_listed(self.degenerate)})")
         if self.cut:
-            said.append(f"{_boxes(self.cut)} cut off at the picture's edge ({_listed(self.cut)})")
+            said.append(f"{_boxes(self.cut)} cut off at the image's edge ({_listed(self.cut)})")
         return said
 
 
-def tally(pictures: AnnotatedPictures, report: Callable[[str], None]) -> Tally:
-    """Looks at every picture's boxes and reports what is done to them."""
+def tally(images: AnnotatedImages, report: Callable[[str], None]) -> Tally:
+    """Looks at every image's boxes and reports what is done to them."""
     found = Tally()
-    for index in range(len(pictures)):
-        found.add(pictures.name_of(index), pictures.objects(index), pictures.size_of(index))
-    what = f"{pictures.name} {pictures.split}"
+    for index in range(len(images)):
+        found.add(images.name_of(index), images.objects(index), images.size_of(index))
+    what = f"{images.name} {images.split}"
     for message in found.messages():
         report(f"{what}: {message}; resnets data check lists all")
     aside = [f"{count:,} {kind}" for count, kind in ((found.difficult, "difficult"), (found.crowd, "of crowds")) if count]
     without = f", {found.empty:,} of them without any" if found.empty else ""
     left = f"; not learnt from: {', '.join(aside)}" if aside else ""
-    report(f"{what}: {found.kept:,} objects of {len(pictures.classes)} classes in {len(pictures):,} pictures{without}{left}")
+    report(f"{what}: {found.kept:,} objects of {len(images.classes)} classes in {len(images):,} images{without}{left}")
     return found
 
 

@@ -1,11 +1,11 @@
-"""PASCAL VOC's layout: a picture, an XML file with its objects, and lists of which pictures belong to a split.
+"""PASCAL VOC's layout: an image, an XML file with its objects, and lists of which images belong to a split.
 
     VOCdevkit/VOC2007/JPEGImages/000005.jpg
     VOCdevkit/VOC2007/Annotations/000005.xml
     VOCdevkit/VOC2007/ImageSets/Main/{train,val,trainval,test}.txt            for detection
     VOCdevkit/VOC2007/ImageSets/Segmentation/..., SegmentationClass/....png   for segmentation
 
-Legend: N pictures, n objects of one picture, K classes, H W height and width in pixels. VOC's corners count from 1 and belong to the box,
+Legend: N images, n objects of one image, K classes, H W height and width in pixels. VOC's corners count from 1 and belong to the box,
 so that its xmin ymin xmax ymax is the box xmin - 1, ymin - 1, xmax, ymax here.
 Source: the development kit of VOC2012, sections 3 and 4. Importing this module loads no torch.
 """
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.reading import SETTINGS_LIMIT, read_file
-from ..datasets.folders import is_picture
+from ..datasets.folders import is_image
 from ..errors import DataError
 from .masks import decoded_mask
 from .objects import AnnotatedFiles, Objects, ObjectTable, numbers
@@ -38,7 +38,7 @@ VOC_CLASSES = (
 LISTS = {"train": ("train", "trainval"), "val": ("val", "test"), "test": ("test",)}
 """By split: the names of its list in a folder of a user's own, the first that is there."""
 CLASS_FILES = ("classes.txt", "labels.txt")
-"""Where a folder of a user's own may name its classes, one a line; else they are those that occur, by name."""
+"""Where a folder of a user's own may name its classes, one per line; else they are those that occur, by name."""
 _MOST_BYTES = 16 << 20
 """Of an XML file; the largest of VOC has some 30 thousand."""
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -70,8 +70,8 @@ class VocAnnotation:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class VocPictures(AnnotatedFiles):
-    """One split's pictures."""
+class VocImages(AnnotatedFiles):
+    """One split's images."""
 
     def more_files(self) -> Iterator[Path]:
         """Their masks, as far as they have some."""
@@ -89,7 +89,7 @@ class VocPictures(AnnotatedFiles):
         """
         path = self._mask_file(index)
         if not path.exists():
-            raise DataError(f"{self.name} {self.split} has no mask {path}; open the pictures that have one with masks=True")
+            raise DataError(f"{self.name} {self.split} has no mask {path}; open the images that have one with masks=True")
         mask = decoded_mask(read_file(path), str(path))
         most = int(mask[mask != 255].max(initial=0))
         if most > len(self.classes):
@@ -105,16 +105,16 @@ def open_voc(
     classes: tuple[str, ...] | None = None,
     name: str = "",
     masks: bool = False,
-) -> VocPictures:
+) -> VocImages:
     """One split of a data set in VOC's layout.
 
     Args:
         tree: the folder with JPEGImages and Annotations.
         split: "train", "val" or "test".
-        lists: names of the list of pictures, the first that is there; None for what the split is called.
+        lists: names of the list of images, the first that is there; None for what the split is called.
         classes: names by label; None for those in classes.txt, else those that occur in any annotation, by name.
         name: of the data set; empty for the folder's.
-        masks: the pictures that have masks (ImageSets/Segmentation), and not all.
+        masks: the images that have masks (ImageSets/Segmentation), and not all.
 
     Raises:
         DataError: a list, an annotation or a class is missing or wrong; the message names the file and the numbers.
@@ -122,20 +122,20 @@ def open_voc(
     """
     name = name or tree.resolve().name
     stems = read_list(list_file(tree, split, lists, masks=masks))
-    pictures = picture_names(tree)
-    unknown = [stem for stem in stems if stem not in pictures]
+    images = image_names(tree)
+    unknown = [stem for stem in stems if stem not in images]
     if unknown:
-        raise DataError(f"{tree}/JPEGImages lacks {len(unknown):,} pictures of {split}, {unknown[0]} among them; put them there")
+        raise DataError(f"{tree}/JPEGImages lacks {len(unknown):,} images of {split}, {unknown[0]} among them; put them there")
     annotations = {stem: read_annotation(tree / "Annotations" / f"{stem}.xml") for stem in stems}
     if classes is None:
         classes = stated_classes(tree) or _occurring(tree, annotations)
     labels = {label: place for place, label in enumerate(classes)}
-    sizes = [entry.size or _size_of_file(tree / "JPEGImages" / pictures[stem]) for stem, entry in annotations.items()]
-    return VocPictures(
+    sizes = [entry.size or _size_of_file(tree / "JPEGImages" / images[stem]) for stem, entry in annotations.items()]
+    return VocImages(
         name=name, split=split, classes=classes, root=tree,
-        paths=tuple(f"JPEGImages/{pictures[stem]}" for stem in stems),
+        paths=tuple(f"JPEGImages/{images[stem]}" for stem in stems),
         sizes=np.array(sizes, np.int32).reshape(-1, 2),
-        table=ObjectTable.joined(_objects(entry, labels, pictures[stem]) for stem, entry in annotations.items()),
+        table=ObjectTable.joined(_objects(entry, labels, images[stem]) for stem, entry in annotations.items()),
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def trees(folder: Path) -> list[Path]:
 
 
 def list_file(tree: Path, split: str, lists: Sequence[str] | None = None, *, masks: bool = False) -> Path:
-    """The list of a split's pictures.
+    """The list of a split's images.
 
     Raises:
         DataError: there is none.
@@ -157,7 +157,7 @@ def list_file(tree: Path, split: str, lists: Sequence[str] | None = None, *, mas
         if (folder / f"{name}.txt").is_file():
             return folder / f"{name}.txt"
     raise DataError(
-        f"{folder} has no list {' or '.join(f'{name}.txt' for name in names)} of the pictures of {split}; write one name a line"
+        f"{folder} has no list {' or '.join(f'{name}.txt' for name in names)} of the images of {split}; write one name a line"
     )
 
 
@@ -170,18 +170,18 @@ def read_list(path: Path) -> list[str]:
     """
     stems = [line.split()[0] for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if line.strip()]
     if not stems:
-        raise DataError(f"{path} names no pictures")
+        raise DataError(f"{path} names no images")
     seen: set[str] = set()
     for stem in stems:
         if stem in seen:
-            raise DataError(f"{path} names {stem} twice; each picture counts once")
+            raise DataError(f"{path} names {stem} twice; each image counts once")
         seen.add(stem)
     return stems
 
 
-def picture_names(tree: Path) -> dict[str, str]:
-    """Names of the picture files by their stems."""
-    return {path.stem: path.name for path in sorted((tree / "JPEGImages").iterdir()) if is_picture(path.name)}
+def image_names(tree: Path) -> dict[str, str]:
+    """Names of the image files by their stems."""
+    return {path.stem: path.name for path in sorted((tree / "JPEGImages").iterdir()) if is_image(path.name)}
 
 
 def stated_classes(tree: Path) -> tuple[str, ...] | None:
@@ -203,7 +203,7 @@ def read_annotation(path: Path) -> VocAnnotation:
     try:
         content = read_file(path, limit=SETTINGS_LIMIT)
     except FileNotFoundError as error:
-        raise DataError(f"there is no annotation {path}; write one, without objects if the picture has none") from error
+        raise DataError(f"there is no annotation {path}; write one, without objects if the image has none") from error
     return parse_annotation(content, str(path))
 
 
@@ -288,11 +288,11 @@ def all_annotations(tree: Path, but: Mapping[str, VocAnnotation]) -> Iterator[Vo
 
 
 def _size_of_file(path: Path) -> tuple[int, int]:
-    from ..decoding.decode import EncodedPicture
+    from ..decoding.decode import EncodedImage
     from ..errors import Unreadable
 
     try:
-        picture = EncodedPicture(read_file(path), 3)
+        image = EncodedImage(read_file(path), 3)
     except Unreadable as error:
         raise DataError(f"{path} {error}, and its annotation does not state its size; repair or remove it") from error
-    return picture.height, picture.width
+    return image.height, image.width

@@ -1,6 +1,6 @@
-"""Random changes of a batch of pictures, on the device where it lies, from the batch's own draws.
+"""Random changes of a batch of images, on the device where it is, from the batch's own draws.
 
-Legend: N batch, C channels, H W height and width in pixels, K classes. Pictures are (N, C, H, W), uint8 or floating; all functions
+Legend: N batch, C channels, H W height and width in pixels, K classes. Images are (N, C, H, W), uint8 or floating; all functions
 return new tensors of the same type, and of the same shape where they do not say otherwise. Colours are changed in `colour`.
 """
 
@@ -19,19 +19,19 @@ from ..sampling.draws import Draws
 from .crops import Box, ResizedCrop
 
 _LARGE = 1 << 14
-"""Values of a picture from which on, on a CPU, mirroring some pictures one by one takes less time than choosing between two batches."""
+"""Values of an image from which on, on a CPU, mirroring some images one by one takes less time than choosing between two batches."""
 
 
 def random_crop(images: Tensor, padding: int, mode: Literal["zeros", "reflect"], draws: Draws) -> Tensor:
-    """Each picture, padded by `padding` pixels on every side, is cut back to (H, W) at its own place (He 2015 §4.2)."""
+    """Each image, padded by `padding` pixels on every side, is cut back to (H, W) at its own place (He 2015 §4.2)."""
     count, _, height, width = images.shape
     if mode == "reflect":
         if padding >= min(height, width):
-            raise UserError(f"reflecting {padding} pixels needs pictures larger than that, but these have {height} x {width}")
+            raise UserError(f"reflecting {padding} pixels needs images larger than that, but these have {height} x {width}")
         padded = functional.pad(images.float(), (padding,) * 4, mode="reflect").to(images.dtype)
     else:
         padded = functional.pad(images, (padding,) * 4)
-    # Drawn on the generator's device, which is the CPU: the run is the same wherever the pictures lie.
+    # Drawn on the generator's device, which is the CPU: the run is the same wherever the images are.
     offsets = draws.integers(2 * padding + 1, 2).to(images.device)
     rows = offsets[:, :1] + torch.arange(height, device=images.device)
     columns = offsets[:, 1:] + torch.arange(width, device=images.device)
@@ -40,7 +40,7 @@ def random_crop(images: Tensor, padding: int, mode: Literal["zeros", "reflect"],
 
 
 def random_resized_crop(images: Tensor, settings: ResizedCrop, size: int, draws: Draws) -> Tensor:
-    """A random part of each picture at `size` x `size` pixels: bilinear, antialiased where it shrinks.
+    """A random part of each image at `size` x `size` pixels: bilinear, antialiased where it shrinks.
 
     Raises:
         ValueError: the settings' shorter side begins below `size`.
@@ -51,7 +51,7 @@ def random_resized_crop(images: Tensor, settings: ResizedCrop, size: int, draws:
 
 
 def resized_parts(images: Tensor, boxes: Sequence[Box], size: int) -> Tensor:
-    """One part of each picture at `size` x `size` pixels, as cutting it out and resizing it gives where its edges are whole."""
+    """One part of each image at `size` x `size` pixels, as cutting it out and resizing it gives where its edges are whole."""
     height, width = images.shape[-2:]
     down = _weights([(box.top, box.height) for box in boxes], size, height).to(images.device)
     across = _weights([(box.left, box.width) for box in boxes], size, width).to(images.device)
@@ -74,15 +74,15 @@ def _weights(parts: Sequence[tuple[float, float]], size: int, length: int) -> Te
 
 
 def random_horizontal_flip(images: Tensor, draws: Draws) -> Tensor:
-    """Mirrors each picture with probability 1/2."""
+    """Mirrors each image with probability 1/2."""
     mirrored = draws.uniform().to(images.device) < 0.5
     return _mirror(images, mirrored)
 
 
 def alternating_horizontal_flip(images: Tensor, indices: Tensor, epoch: int, seed: int) -> Tensor:
-    """Mirrors each picture in every other epoch, half of them in the even ones (Jordan 2024, 2404.00498).
+    """Mirrors each image in every other epoch, half of them in the even ones (Jordan 2024, 2404.00498).
 
-    `indices` (N,) int64 are the pictures' places in the data set; which half one belongs to follows from its place and the seed.
+    `indices` (N,) int64 are the images' places in the data set; which half one belongs to follows from its place and the seed.
     """
     # A multiplicative hash (Knuth): neighbouring places fall into both halves without a table as long as the data set.
     half = (((indices + seed) * 2_654_435_761) >> 16) & 1
@@ -91,8 +91,8 @@ def alternating_horizontal_flip(images: Tensor, indices: Tensor, epoch: int, see
 
 
 def cutout(images: Tensor, side: int, draws: Draws) -> Tensor:
-    """Sets a square of `side` pixels around a random pixel of each picture to 0 (Cutout, 1708.04552): the square may reach over
-    the edge. Meant for normalised pictures, whose mean is 0."""
+    """Sets a square of `side` pixels around a random pixel of each image to 0 (Cutout, 1708.04552): the square may reach over
+    the edge. Meant for normalised images, whose mean is 0."""
     _, _, height, width = images.shape
     centres = draws.uniform(2).to(images.device)
     top = (centres[:, :1] * height).floor() - side // 2
@@ -104,15 +104,15 @@ def _mirror(images: Tensor, mirrored: Tensor) -> Tensor:
     if images.device.type != "cpu" or images[0].numel() < _LARGE:
         return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
     changed = torch.empty_like(images)
-    for picture, new, turned in zip(images, changed, mirrored.tolist(), strict=True):
-        new.copy_(picture.flip(-1) if turned else picture)
+    for image, new, turned in zip(images, changed, mirrored.tolist(), strict=True):
+        new.copy_(image.flip(-1) if turned else image)
     return changed
 
 
 def random_erasing(images: Tensor, probability: float, draws: Draws) -> Tensor:
-    """Sets a rectangle of each picture to 0 with this probability (Zhong 2017, 1708.04896): of 2 to 33 % of the area, its sides'
-    ratio from 0.3 to 3.3 by the logarithm, all of it inside the picture; of ten tries the first that fits. Meant for normalised
-    pictures, whose mean is 0."""
+    """Sets a rectangle of each image to 0 with this probability (Zhong 2017, 1708.04896): of 2 to 33 % of the area, its sides'
+    ratio from 0.3 to 3.3 by the logarithm, all of it inside the image; of ten tries the first that fits. Meant for normalised
+    images, whose mean is 0."""
     _, _, height, width = images.shape
     areas, ratios = (height * width * (0.02 + 0.31 * draws.uniform(10))), _between(0.3, 3.3, draws.uniform(10))
     tall, wide = (areas * ratios).sqrt().round(), (areas / ratios).sqrt().round()
@@ -127,12 +127,12 @@ def random_erasing(images: Tensor, probability: float, draws: Draws) -> Tensor:
 
 
 def _between(low: float, high: float, share: Tensor) -> Tensor:
-    """Numbers whose logarithms lie at these shares of the way from that of `low` to that of `high`."""
+    """Numbers whose logarithms are at these shares of the way from that of `low` to that of `high`."""
     return torch.exp(math.log(low) + share * math.log(high / low))
 
 
 def _cleared(images: Tensor, top: Tensor, left: Tensor, along: Tensor, across: Tensor) -> Tensor:
-    """0 inside a rectangle of each picture, whose edges and sides are (b, 1) in pixels."""
+    """0 inside a rectangle of each image, whose edges and sides are (b, 1) in pixels."""
     rows, columns = (torch.arange(length, device=images.device) for length in images.shape[-2:])
     in_rows = (rows >= top) & (rows < top + along)
     in_columns = (columns >= left) & (columns < left + across)
@@ -140,13 +140,13 @@ def _cleared(images: Tensor, top: Tensor, left: Tensor, along: Tensor, across: T
 
 
 def mixup(images: Tensor, targets: Tensor, alpha: float, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Blends each picture and its target (N, K) with another of the batch, by one share from Beta(alpha, alpha) (1710.09412)."""
+    """Blends each image and its target (N, K) with another of the batch, by one share from Beta(alpha, alpha) (1710.09412)."""
     share, partner = beta(alpha, draws.generator), draws.partners().to(images.device)
     return share * images + (1 - share) * images[partner], share * targets + (1 - share) * targets[partner]
 
 
 def cutmix(images: Tensor, targets: Tensor, alpha: float, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Pastes a box of another picture of the batch into each; targets (N, K) mix by area (1905.04899, §3.1)."""
+    """Pastes a box of another image of the batch into each; targets (N, K) mix by area (1905.04899, §3.1)."""
     share, partner = beta(alpha, draws.generator), draws.partners().to(images.device)
     height, width = images.shape[-2:]
     cut = (1 - share) ** 0.5

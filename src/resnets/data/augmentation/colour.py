@@ -1,8 +1,8 @@
-"""Changes of the pictures' colours, each by its own amount, on the device where the batch lies.
+"""Changes of the images' colours, each by its own amount, on the device where the batch is.
 
-Legend: b rows of the batch, C channels, H W height and width in pixels. Pictures are (b, C, H, W), uint8 or floating in [0, 255];
+Legend: b rows of the batch, C channels, H W height and width in pixels. Images are (b, C, H, W), uint8 or floating in [0, 255];
 all functions return new tensors of the same shape and type. uint8 results are cut off at 0 and 255, floating ones are not. A
-factor is (b,) float32: 1 leaves a picture as it is, 0 gives what it is blended with, and above 1 exaggerates.
+factor is (b,) float32: 1 leaves an image as it is, 0 gives what it is blended with, and above 1 exaggerates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.583
 
 
 def grey(images: Tensor) -> Tensor:
-    """(b, 1, H, W) float32: the luma of RGB pictures, whole numbers for uint8; other pictures have their one channel."""
+    """(b, 1, H, W) float32: the luma of RGB images, whole numbers for uint8; other images have their one channel."""
     if images.shape[1] != 3:
         return images[:, :1].float()
     weights = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
@@ -45,17 +45,17 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the picture in grey."""
+    """Blends with the image in grey."""
     return blend(images, grey(images), factor)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the picture's mean grey."""
+    """Blends with the image's mean grey."""
     return blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the picture smoothed by (1 1 1, 1 5 1, 1 1 1) / 13; the outermost pixels stay as they are."""
+    """Blends with the image smoothed by (1 1 1, 1 5 1, 1 1 1) / 13; the outermost pixels stay as they are."""
     kernel = torch.ones(3, 3, device=images.device)
     kernel[1, 1] = 5
     pixels = images.float()
@@ -80,14 +80,14 @@ def colour_jitter(images: Tensor, strength: float, draws: Draws) -> Tensor:
 
 
 def lighting(images: Tensor, deviation: float, draws: Draws) -> Tensor:
-    """Adds to every pixel of a picture one colour, drawn along the principal components of ImageNet's colours (Krizhevsky 2012
+    """Adds to every pixel of an image one colour, drawn along the principal components of ImageNet's colours (Krizhevsky 2012
     §4.1): the sum of component x eigenvalue x a normal number of this standard deviation (0.1 in the paper).
 
     Raises:
-        ValueError: the pictures are not RGB.
+        ValueError: the images are not RGB.
     """
     if images.shape[1] != 3:
-        raise UserError(f"augmentation.lighting needs RGB pictures, but these have {images.shape[1]} channels; set it to 0")
+        raise UserError(f"augmentation.lighting needs RGB images, but these have {images.shape[1]} channels; set it to 0")
     amounts = deviation * normal(draws, 3) * torch.tensor(_EIGENVALUES)
     colours = (255 * amounts @ torch.tensor(_EIGENVECTORS).T).to(images.device)[:, :, None, None]
     lit = images.float() + colours

@@ -1,6 +1,6 @@
-"""`ResizedCrop`: which part of a picture training sees, as settings and arithmetic, wherever the pixels are cut.
+"""`ResizedCrop`: which part of an image training sees, as settings and arithmetic, wherever the pixels are cut.
 
-Legend: H W height and width of the picture in pixels. Importing this module loads no torch.
+Legend: H W height and width of the image in pixels. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a picture, in its pixels; edges need not lie on whole ones."""
+    """A part of an image, in its pixels; edges need not be on whole ones."""
 
     top: float
     left: float
@@ -28,7 +28,7 @@ class Box:
 
 
 class ResizedCrop(BaseModel):
-    """A random part of each picture, resized to the square that the network sees."""
+    """A random part of each image, resized to the square that the network sees."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -36,10 +36,10 @@ class ResizedCrop(BaseModel):
     """How many random numbers in [0, 1) one box takes: ten tries of an area and a ratio, and a place."""
 
     kind: Literal["off", "area", "shorter-side"] = "off"
-    """off: the whole picture, squeezed or cut as in evaluation. area: a part of random area and ratio of sides (Szegedy 2014,
-    1409.4842 §6). shorter-side: a square of the picture resized to a random length of its shorter side (VGG, 1409.1556 §3.1)."""
+    """off: the whole image, squeezed or cut as in evaluation. area: a part of random area and ratio of sides (Szegedy 2014,
+    1409.4842 §6). shorter-side: a square of the image resized to a random length of its shorter side (VGG, 1409.1556 §3.1)."""
     area: Range = (0.08, 1.0)
-    """area: smallest and largest share of the picture's area."""
+    """area: smallest and largest share of the image's area."""
     ratio: Range = (3 / 4, 4 / 3)
     """area: smallest and largest width / height, whose logarithm is drawn."""
     shorter_side: tuple[int, int] = (256, 480)
@@ -52,11 +52,11 @@ class ResizedCrop(BaseModel):
             if not 0 < low <= high:
                 raise UserError(f"{name}={low, high} is no range: write the smaller value first, both above 0")
         if self.area[1] > 1:
-            raise UserError(f"area={self.area} is a share of the picture's area; it cannot be above 1")
+            raise UserError(f"area={self.area} is a share of the image's area; it cannot be above 1")
         return self
 
     def box(self, height: int, width: int, size: int, numbers: Sequence[float]) -> Box:
-        """The part of a picture of `height` x `width` pixels that becomes `size` x `size` pixels.
+        """The part of an image of `height` x `width` pixels that becomes `size` x `size` pixels.
 
         Args:
             height, width: H and W.
@@ -75,7 +75,7 @@ class ResizedCrop(BaseModel):
                 raise UserError(f"crop.shorter_side={low, high} is below the network's {size} pixels; raise it")
             scale = (low + math.floor(tries[0] * (high - low + 1))) / min(height, width)
             side = size / scale
-            # Places are whole pixels of the resized picture, as if it had been made.
+            # Places are whole pixels of the resized image, as if it had been made.
             rows, columns = round(height * scale) - size, round(width * scale) - size
             top, left = math.floor(down * (rows + 1)) / scale, math.floor(right * (columns + 1)) / scale
             return Box(min(top, height - side), min(left, width - side), side, side)

@@ -1,6 +1,6 @@
 """The operations that augmentation policies choose from, each row of a batch by its own one and its own amount.
 
-Legend: b rows of the batch, C channels, H W height and width in pixels. Pictures are (b, C, H, W) uint8; amounts are (b,) float32.
+Legend: b rows of the batch, C channels, H W height and width in pixels. Images are (b, C, H, W) uint8; amounts are (b,) float32.
 Rows are grouped by operation, and all that move pixels are sampled together, so that a batch costs a few kernels whatever was drawn.
 """
 
@@ -19,7 +19,7 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 
 
 def apply_operations(images: Tensor, names: Sequence[str], chosen: Tensor, amounts: Tensor, fill: Sequence[float]) -> Tensor:
-    """Each picture changed by the operation that was chosen for it.
+    """Each image changed by the operation that was chosen for it.
 
     Args:
         images: (b, C, H, W) uint8.
@@ -48,12 +48,12 @@ def apply_operations(images: Tensor, names: Sequence[str], chosen: Tensor, amoun
 
 
 def move(images: Tensor, matrices: Tensor, fill: Sequence[float]) -> Tensor:
-    """Each pixel (x, y) of the result is the picture at matrix (x, y, 1), bilinearly; what lies outside has the colour `fill`.
+    """Each pixel (x, y) of the result is the image at matrix (x, y, 1), bilinearly; what is outside has the colour `fill`.
 
     Args:
         images: (b, C, H, W) uint8.
-        matrices: (b, 2, 3), from places in the result to places in the picture, in pixels from the top left corner; the middle of
-            the first pixel lies at (0.5, 0.5).
+        matrices: (b, 2, 3), from places in the result to places in the image, in pixels from the top left corner; the middle of
+            the first pixel is at (0.5, 0.5).
         fill: a value for each channel.
     """
     height, width = images.shape[-2:]
@@ -62,7 +62,7 @@ def move(images: Tensor, matrices: Tensor, fill: Sequence[float]) -> Tensor:
     sources = torch.einsum("hwk,nck->nhwc", places, matrices.to(images.device))
     grid = sources * torch.tensor([2 / width, 2 / height], device=images.device) - 1
     background = torch.tensor(fill, device=images.device, dtype=torch.float32).view(1, -1, 1, 1)
-    # What lies outside counts as 0, so that the difference to the background fades into it.
+    # What is outside counts as 0, so that the difference to the background fades into it.
     difference = functional.grid_sample(images.float() - background, grid, padding_mode="zeros", align_corners=False)
     return (difference + background).round().clamp(0, 255).to(images.dtype)
 
@@ -105,9 +105,9 @@ MOVES: dict[str, Callable[[Tensor, int, int], Tensor]] = {
     "translate-y": _translate_y,
     "rotate": _rotate,
 }
-"""Operations that move pixels, as matrices (b, 2, 3) from amounts, H and W. Shears are pixels a pixel from the top left corner,
+"""Operations that move pixels, as matrices (b, 2, 3) from amounts, H and W. Shears are pixels per pixel from the top left corner,
 translations are pixels, rotations are degrees about the middle; a positive amount takes pixels from the right or from below, and turns
-the picture anticlockwise."""
+the image anticlockwise."""
 
 
 def _auto_contrast(images: Tensor, amount: Tensor) -> Tensor:

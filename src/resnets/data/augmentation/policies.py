@@ -1,6 +1,6 @@
-"""Augmentation policies: which operations change a picture, and how much.
+"""Augmentation policies: which operations change an image, and how much.
 
-Legend: b rows of the batch, C channels, H W height and width in pixels. Pictures are (b, C, H, W) uint8.
+Legend: b rows of the batch, C channels, H W height and width in pixels. Images are (b, C, H, W) uint8.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def rand_augment(
 
 
 def trivial_augment(images: Tensor, draws: Draws, *, fill: Sequence[float]) -> Tensor:
-    """TrivialAugment with its wide space (Müller 2021, 2103.10158): one operation a picture, at one of 31 magnitudes, all alike.
+    """TrivialAugment with its wide space (Müller 2021, 2103.10158): one operation per image, at one of 31 magnitudes, all alike.
 
     Args:
         images: (b, C, H, W) uint8.

@@ -1,6 +1,6 @@
-"""The datasets by name: what is known about each one, and its pictures and labels as tensors.
+"""The datasets by name: what is known about each one, and its images and labels as tensors.
 
-Legend: N pictures, C channels, H W height and width in pixels. Importing this module loads neither torch nor numpy.
+Legend: N images, C channels, H W height and width in pixels. Importing this module loads neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DatasetInfo:
     std: tuple[float, ...]
     """Of each channel over all pixels of the train split, in the same unit."""
     horizontal_flip: bool
-    """Whether a mirrored picture keeps its class."""
+    """Whether a mirrored image keeps its class."""
     licence: str
     url: str
     citation: str
@@ -51,7 +51,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True, eq=False)
 class ImageArrays:
-    """The pictures and labels of one split, in memory.
+    """The images and labels of one split, in memory.
 
     Raises:
         ValueError: the tensors are not of the kinds below, or a label has no class.
@@ -77,12 +77,12 @@ class ImageArrays:
             raise UserError(f"{what}: images must be uint8 (N, C, H, W), not {self.images.dtype} {tuple(self.images.shape)}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise UserError(
-                f"{what}: labels must be int64, one for each of {len(self.images)} pictures, "
+                f"{what}: labels must be int64, one for each of {len(self.images)} images, "
                 f"not {self.labels.dtype} {tuple(self.labels.shape)}"
             )
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise UserError(
-                f"{what}: labels must lie in 0 to {len(self.classes) - 1}, the classes, "
+                f"{what}: labels must be in 0 to {len(self.classes) - 1}, the classes, "
                 f"but reach from {int(self.labels.min())} to {int(self.labels.max())}"
             )
 
@@ -106,7 +106,7 @@ DATASETS: dict[str, DatasetInfo] = {
     for info in (
         DatasetInfo(
             name="fashion-mnist",
-            title="Fashion-MNIST: pictures of articles of clothing",
+            title="Fashion-MNIST: images of articles of clothing",
             num_train=60_000,
             num_test=10_000,
             classes=(
@@ -212,7 +212,7 @@ def load(
 def split_holdout(arrays: ImageArrays, share: float, seed: int) -> tuple[ImageArrays, ImageArrays]:
     """Hold out a part of a split, for choosing hyperparameters without the test set: (rest, held out).
 
-    The part has round(share * N) pictures, stratified: each class has its share of them, up to one picture. It depends on
+    The part has round(share * N) images, stratified: each class has its share of them, up to one image. It depends on
     the labels, the share and the seed alone, on every machine. Both parts keep the order of `arrays`.
 
     Raises:
@@ -222,7 +222,7 @@ def split_holdout(arrays: ImageArrays, share: float, seed: int) -> tuple[ImageAr
 
     num_held = round(share * len(arrays)) if 0 < share < 1 else 0
     if not 0 < num_held < len(arrays):
-        raise UserError(f"share={share} of {len(arrays)} pictures leaves one part empty; choose one between 0 and 1")
+        raise UserError(f"share={share} of {len(arrays)} images leaves one part empty; choose one between 0 and 1")
     parts = zip(("rest", "holdout"), stratified_split(arrays.labels.cpu().numpy(), num_held, seed), strict=True)
     rest, held = (_subset(arrays, f"{arrays.split}-{part}", torch.from_numpy(indices)) for part, indices in parts)
     return rest, held
@@ -257,7 +257,7 @@ def _subset(arrays: ImageArrays, split: str, indices: Tensor) -> ImageArrays:
 
 
 def _read_idx_split(folder: Path, name: str, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, H, W) and labels (N,) of a dataset of four IDX files, which are verified already."""
+    """Images (N, H, W) and labels (N,) of a dataset of four IDX files, which are verified already."""
     import numpy as np
 
     from ..sources.idx import read_idx
@@ -269,7 +269,7 @@ def _read_idx_split(folder: Path, name: str, split: str) -> tuple[NDArray[np.uin
 
 
 def _read_digits(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, 8, 8), their values 0 to 16 stretched to 0 to 255, and labels (N,)."""
+    """Images (N, 8, 8), their values 0 to 16 stretched to 0 to 255, and labels (N,)."""
     import numpy as np
 
     with gzip.open(folder / DIGITS_NAME, "rt", encoding="ascii") as stream:

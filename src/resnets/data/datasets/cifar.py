@@ -1,10 +1,10 @@
-"""CIFAR-10 and CIFAR-100: their official archives, checked, and the pictures in them.
+"""CIFAR-10 and CIFAR-100: their official archives, checked, and the images in them.
 
-Each set is published as one archive of Python pickles and one of plain bytes; either will do, and they hold the same pictures in the same
-order. The archive is read where it lies, without unpacking it. A pickle is a program: `resnets.core.safe_pickle` reads it
+Each set is published as one archive of Python pickles and one of plain bytes; either will do, and they hold the same images in the same
+order. The archive is read where it is, without unpacking it. A pickle is a program: `resnets.core.safe_pickle` reads it
 and runs none.
 
-Legend: N pictures. Source of formats and names: https://www.cs.toronto.edu/~kriz/cifar.html. Importing this module loads no torch.
+Legend: N images. Source of formats and names: https://www.cs.toronto.edu/~kriz/cifar.html. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SITE = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
-"""Bytes of a picture: red, green and blue plane, each row by row."""
+"""Bytes of an image: red, green and blue plane, each row by row."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class CifarArchive:
     sha256: str
     """As Keras (python) and TensorFlow Datasets (binary) know it."""
     train: tuple[str, ...]
-    """Members with the pictures to train on, in order."""
+    """Members with the images to train on, in order."""
     test: tuple[str, ...]
     classes: str
     """The member with the names of classes."""
     label_bytes: int = 0
-    """binary: bytes before a picture, the last of which is its label; 0 for a pickle."""
+    """binary: bytes before an image, the last of which is its label; 0 for a pickle."""
     label_key: str = ""
     """python: the name under which a pickle keeps the labels."""
     names_key: str = ""
@@ -83,7 +83,7 @@ ARCHIVES: dict[str, tuple[CifarArchive, ...]] = {
             "cifar-100-python.tar.gz", "cifar-100-python", "eb9058c3a382ffc7106e4002c42a8d85",
             "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7", ("train", "test"), "fine_", "meta",
         ),
-        # Before a picture lie the number of its superclass and that of its class.
+        # Before an image are the number of its superclass and that of its class.
         _binary(
             "cifar-100-binary.tar.gz", "cifar-100-binary", "03b5dce01913d631647c71ecec9e9cb8",
             "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", ("train.bin", "test.bin"), 2, "fine_label_names.txt",
@@ -168,7 +168,7 @@ def from_site(request: Request) -> Path:
 
 
 def read_cifar(folder: Path, name: str, split: str, classes: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, 3, 32, 32) and labels (N,) of a split, from a folder with a verified archive.
+    """Images (N, 3, 32, 32) and labels (N,) of a split, from a folder with a verified archive.
 
     Raises:
         DataError: the archive does not hold what it should.
@@ -185,7 +185,7 @@ def read_cifar(folder: Path, name: str, split: str, classes: tuple[str, ...]) ->
     try:
         if (found := _class_names(contents[archive.classes], archive)) != classes:
             raise UserError(f"its classes are {', '.join(found)}")
-        parts = [_pictures(contents[member], archive, member) for member in wanted]
+        parts = [_images(contents[member], archive, member) for member in wanted]
     except ValueError as error:
         raise DataError(f"{path} is no archive of {name}: {error}") from error
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -205,20 +205,20 @@ def _class_names(content: bytes, archive: CifarArchive) -> tuple[str, ...]:
     return tuple(_entry(unpickle_arrays(content, archive.classes), archive.names_key, list))
 
 
-def _pictures(content: bytes, archive: CifarArchive, member: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, 3072) and labels (N,) of one member."""
+def _images(content: bytes, archive: CifarArchive, member: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (N, 3072) and labels (N,) of one member."""
     import numpy as np
 
     if archive.label_bytes:
         rows = np.frombuffer(content, np.uint8)
         if len(rows) % (archive.label_bytes + PIXELS):
-            raise UserError(f"{member} has {len(rows)} bytes, which are no whole number of pictures")
+            raise UserError(f"{member} has {len(rows)} bytes, which are no whole number of images")
         rows = rows.reshape(-1, archive.label_bytes + PIXELS)
         return rows[:, archive.label_bytes :], rows[:, archive.label_bytes - 1].astype(np.int64)
     entries = unpickle_arrays(content, member)
     images, labels = _entry(entries, "data", np.ndarray), _entry(entries, archive.label_key, list)
     if images.dtype != np.uint8 or images.shape != (len(labels), PIXELS):
-        raise UserError(f"{member} holds pictures {images.dtype} {images.shape} for {len(labels)} labels")
+        raise UserError(f"{member} holds images {images.dtype} {images.shape} for {len(labels)} labels")
     return images, np.array(labels, np.int64)
 
 

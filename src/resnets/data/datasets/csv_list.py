@@ -1,4 +1,4 @@
-"""A CSV of pictures: a header that names the columns path, label and perhaps split, then one picture a line.
+"""A CSV of images: a header that names the columns path, label and perhaps split, then one image per line.
 
 Paths are absolute or below the CSV's own folder; a label is a class's name. Columns beside these are left. Importing this module loads
 no torch.
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ...core.reading import TABLE_LIMIT, read_file
 from ..errors import DataError
-from ..image_source import PictureFiles
-from .folders import SPLIT_FOLDERS, OwnPictures, listed
+from ..image_source import ImageFiles
+from .folders import SPLIT_FOLDERS, OwnImages, listed
 
 _SHAPE = "the first line names the columns: path,label or path,label,split"
 
 
-def find_csv(file: Path) -> OwnPictures:
-    """The pictures that a CSV lists, as they lie in it. Without the column split they are one lot, "all".
+def find_csv(file: Path) -> OwnImages:
+    """The images that a CSV lists, as they are in it. Without the column split they are one lot, "all".
 
     Raises:
         DataError: the file is no such table, or a line of it is wrong (the message has its number).
@@ -29,7 +29,7 @@ def find_csv(file: Path) -> OwnPictures:
     rows = _rows(file)
     if not any((file.parent / path).exists() for path, _, _ in rows):
         raise DataError(
-            f"{file} lists {len(rows):,} pictures, and not one of them is there; the first would be {file.parent / rows[0][0]}. Paths are "
+            f"{file} lists {len(rows):,} images, and not one of them is there; the first would be {file.parent / rows[0][0]}. Paths are "
             "absolute or begin at the CSV's own folder"
         )
     names = sorted({label for _, label, _ in rows})
@@ -39,32 +39,32 @@ def find_csv(file: Path) -> OwnPictures:
         splits.setdefault(split, []).append((path, label_of[label]))
     base = "all" if "all" in splits else "train" if "train" in splits else None
     notes = []
-    for split, pictures in splits.items():
-        absent = [name for name in names if label_of[name] not in {label for _, label in pictures}]
+    for split, images in splits.items():
+        absent = [name for name in names if label_of[name] not in {label for _, label in images}]
         if absent and split == base:
             raise DataError(
-                f"{file}: no picture to train on has the label {listed(absent)}, which others have; a network cannot know a class that it "
+                f"{file}: no image to train on has the label {listed(absent)}, which others have; a network cannot know a class that it "
                 "was never shown"
             )
         if absent and base:
-            notes.append(f"{split} has no pictures of {listed(absent)}, which are therefore not evaluated there")
-    sources: dict[str, PictureFiles] = {
+            notes.append(f"{split} has no images of {listed(absent)}, which are therefore not evaluated there")
+    sources: dict[str, ImageFiles] = {
         split: _source(file, split, splits[split], tuple(names)) for split in ("train", "val", "test", "all") if split in splits
     }
-    return OwnPictures(file.stem, file, sources, {}, tuple(notes))
+    return OwnImages(file.stem, file, sources, {}, tuple(notes))
 
 
-def _source(file: Path, split: str, pictures: list[tuple[str, int]], classes: tuple[str, ...]) -> PictureFiles:
+def _source(file: Path, split: str, images: list[tuple[str, int]], classes: tuple[str, ...]) -> ImageFiles:
     import numpy as np
 
-    labels = np.array([label for _, label in pictures], np.int64)
-    return PictureFiles(file.stem, split, file.parent, tuple(path for path, _ in pictures), labels, classes)
+    labels = np.array([label for _, label in images], np.int64)
+    return ImageFiles(file.stem, split, file.parent, tuple(path for path, _ in images), labels, classes)
 
 
 def _rows(file: Path) -> list[tuple[str, str, str]]:
     """Path, label and split ("all" where the table has no such column) of each line."""
     try:
-        # Spreadsheets begin their UTF-8 files with a byte-order mark, which would be taken for a part of the first column's name.
+        # Spreadsheets begin their UTF-8 files with a byte-order mark, which would be read as a part of the first column's name.
         content = read_file(file, limit=TABLE_LIMIT)
         text = content.decode("utf-8-sig", errors="strict")
     except UnicodeDecodeError as error:
@@ -95,12 +95,12 @@ def _rows(file: Path) -> list[tuple[str, str, str]]:
     except csv.Error as error:
         raise DataError(f"{file}, line {reader.line_num}: {error}; is a quotation mark left open?") from None
     if not rows:
-        raise DataError(f"{file} lists no pictures; {_SHAPE}")
+        raise DataError(f"{file} lists no images; {_SHAPE}")
     return rows
 
 
 def _delimiter(text: str) -> str:
-    """What lies between the values: spreadsheets of some countries write semicolons, others tabs."""
+    """What is between the values: spreadsheets of some countries write semicolons, others tabs."""
     header = text.partition("\n")[0]
     return next((mark for mark in (",", ";", "\t") if mark in header), ",")
 

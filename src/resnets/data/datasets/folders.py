@@ -1,7 +1,7 @@
-"""Folders of pictures: one folder a class, below train/ and val/ or directly in the folder that a user names.
+"""Folders of images: one folder per class, below train/ and val/ or directly in the folder that a user names.
 
-Labels and order are those of torchvision's `ImageFolder`: classes by name, pictures by the path of their folder and then by name, whatever
-lies deeper in a class's folder included, links followed. What is no picture by its name, and what is hidden, is counted and left.
+Labels and order are those of torchvision's `ImageFolder`: classes by name, images by the path of their folder and then by name, whatever
+is deeper in a class's folder included, links followed. What is no image by its name, and what is hidden, is counted and left.
 Importing this module loads no torch.
 """
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError
-from ..image_source import PictureFiles
+from ..image_source import ImageFiles
 
-PICTURE_ENDINGS = (
+IMAGE_ENDINGS = (
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
     ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""What the names of picture files end in, in lower case."""
+"""What the names of image files end in, in lower case."""
 
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -28,18 +28,18 @@ SPLIT_FOLDERS = {
     "test": ("test", "testing"),
 }
 """By split: the names of its folder, in lower case; only one of each may be there."""
-_LAYOUT = "it should hold train/CLASS/PICTURE and val/CLASS/PICTURE, or only CLASS/PICTURE"
+_LAYOUT = "it should hold train/CLASS/IMAGE and val/CLASS/IMAGE, or only CLASS/IMAGE"
 _NAMED = 8
 """How many names a message lists before it counts the others."""
 
 
 @dataclass(frozen=True, eq=False)
-class OwnPictures:
-    """Pictures of a user, by split, with the same classes in each."""
+class OwnImages:
+    """Images of a user, by split, with the same classes in each."""
 
     name: str
     root: Path
-    splits: dict[str, PictureFiles]
+    splits: dict[str, ImageFiles]
     """ "train", "val" and "test", as far as they are there; or "all", where nothing says what is for training."""
     ignored: dict[str, int] = field(default_factory=dict)
     """How many files were left, by reason."""
@@ -52,8 +52,8 @@ class OwnPictures:
         return next(iter(self.splits.values())).classes
 
     @property
-    def training(self) -> PictureFiles:
-        """The pictures to learn from, those to be held out included.
+    def training(self) -> ImageFiles:
+        """The images to learn from, those to be held out included.
 
         Raises:
             DataError: there are none.
@@ -61,16 +61,16 @@ class OwnPictures:
         for split in ("train", "all"):
             if split in self.splits:
                 return self.splits[split]
-        raise DataError(f"{self.root} holds no pictures to learn from: {_LAYOUT}")
+        raise DataError(f"{self.root} holds no images to learn from: {_LAYOUT}")
 
     @property
-    def evaluation(self) -> PictureFiles | None:
-        """The pictures that are meant for evaluation during training: val, else test; None where they have to be held out."""
+    def evaluation(self) -> ImageFiles | None:
+        """The images that are meant for evaluation during training: val, else test; None where they have to be held out."""
         return self.splits.get("val") or self.splits.get("test")
 
     def messages(self) -> list[str]:
         """What was found, for a user to read."""
-        parts = [f"{len(pictures):,} {'' if split == 'all' else split + ' '}pictures" for split, pictures in self.splits.items()]
+        parts = [f"{len(images):,} {'' if split == 'all' else split + ' '}images" for split, images in self.splits.items()]
         lines = [f"{self.root}: {', '.join(parts)} in {len(self.classes)} classes ({listed(self.classes)})"]
         if self.ignored:
             total = sum(self.ignored.values())
@@ -85,14 +85,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def find_folder(folder: Path, *, lenient: bool = False) -> OwnPictures:
-    """The pictures in a folder.
+def find_folder(folder: Path, *, lenient: bool = False) -> OwnImages:
+    """The images in a folder.
 
     Args:
         lenient: keep a class that only some of the splits have, for whoever wants to report it.
 
     Raises:
-        DataError: no pictures, two folders for one split, or (unless lenient) a class to evaluate on of which there is nothing to learn.
+        DataError: no images, two folders for one split, or (unless lenient) a class to evaluate on of which there is nothing to learn.
         OSError: the folder cannot be read.
     """
     folder = folder.expanduser()
@@ -109,23 +109,21 @@ def find_folder(folder: Path, *, lenient: bool = False) -> OwnPictures:
     else:
         found = {"all": _by_class(folder, "", ignored, inside)}
     for split in [split for split, by_class in found.items() if split not in ("train", "all") and not any(by_class.values())]:
-        notes.append(f"{split_folders[split]}/ has no pictures in folders of classes, and is not used")
+        notes.append(f"{split_folders[split]}/ has no images in folders of classes, and is not used")
         del found[split]
     classes = _agreed_classes(folder, found, notes, lenient)
-    name = folder.resolve().name or "pictures"
-    splits = {split: picture_files(name, split, folder, by_class, classes) for split, by_class in found.items()}
-    return OwnPictures(name, folder, splits, dict(+ignored), tuple(notes))
+    name = folder.resolve().name or "images"
+    splits = {split: image_files(name, split, folder, by_class, classes) for split, by_class in found.items()}
+    return OwnImages(name, folder, splits, dict(+ignored), tuple(notes))
 
 
-def picture_files(
-    name: str, split: str, root: Path, by_class: Mapping[str, Sequence[str]], classes: tuple[str, ...]
-) -> PictureFiles:
-    """A source of the pictures of each class, in the order of `classes`."""
+def image_files(name: str, split: str, root: Path, by_class: Mapping[str, Sequence[str]], classes: tuple[str, ...]) -> ImageFiles:
+    """A source of the images of each class, in the order of `classes`."""
     import numpy as np
 
     counts = [len(by_class.get(label, ())) for label in classes]
     paths = tuple(path for label in classes for path in by_class.get(label, ()))
-    return PictureFiles(name, split, root, paths, np.repeat(np.arange(len(classes)), counts).astype(np.int64), classes)
+    return ImageFiles(name, split, root, paths, np.repeat(np.arange(len(classes)), counts).astype(np.int64), classes)
 
 
 def _split_folders(folder: Path, inside: list[str]) -> dict[str, str]:
@@ -148,26 +146,26 @@ def _look(folder: Path, ignored: Counter[str]) -> list[str]:
             ignored["hidden"] += 1
         elif entry.is_dir():
             folders.append(entry.name)
-        elif is_picture(entry.name):
+        elif is_image(entry.name):
             ignored["outside of a class folder"] += 1
         else:
-            ignored["no picture by its name"] += 1
+            ignored["no image by its name"] += 1
     return sorted(folders)
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file is a picture by its name."""
-    return name.lower().endswith(PICTURE_ENDINGS)
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return name.lower().endswith(IMAGE_ENDINGS)
 
 
 def _by_class(root: Path, below: str, ignored: Counter[str], names: list[str] | None = None) -> dict[str, list[str]]:
-    """By class: the paths below `root` of its pictures, which lie in `root/below/CLASS` and deeper."""
+    """By class: the paths below `root` of its images, which are in `root/below/CLASS` and deeper."""
     names = _look(root / below, ignored) if names is None else names
-    return {name: _pictures_in(root, below + name, ignored) for name in names}
+    return {name: _images_in(root, below + name, ignored) for name in names}
 
 
-def _pictures_in(root: Path, folder: str, ignored: Counter[str]) -> list[str]:
-    """Paths below `root` of the pictures in a folder of it and deeper, ordered as torchvision orders them."""
+def _images_in(root: Path, folder: str, ignored: Counter[str]) -> list[str]:
+    """Paths below `root` of the images in a folder of it and deeper, ordered as torchvision orders them."""
     found = []
     seen: set[tuple[int, int]] = set()  # a link to a folder further up would lead round for ever
     for where, folders, files in os.walk(root / folder, followlinks=True):
@@ -179,32 +177,32 @@ def _pictures_in(root: Path, folder: str, ignored: Counter[str]) -> list[str]:
         ignored["hidden"] += sum(name.startswith(".") for name in (*folders, *files))
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = [name for name in files if not name.startswith(".")]
-        pictures = [name for name in visible if is_picture(name)]
-        ignored["no picture by its name"] += len(visible) - len(pictures)
-        found += [(os.path.relpath(where, root).replace(os.sep, "/"), name) for name in pictures]
+        images = [name for name in visible if is_image(name)]
+        ignored["no image by its name"] += len(visible) - len(images)
+        found += [(os.path.relpath(where, root).replace(os.sep, "/"), name) for name in images]
     return [f"{where}/{name}" for where, name in sorted(found)]
 
 
 def _agreed_classes(
     folder: Path, found: Mapping[str, Mapping[str, Sequence[str]]], notes: list[str], lenient: bool
 ) -> tuple[str, ...]:
-    """The classes of all splits: those that have pictures to learn from, or any where that does not matter."""
+    """The classes of all splits: those that have images to learn from, or any where that does not matter."""
     base = None if lenient else next((split for split in ("train", "all") if split in found), None)
     filled = {split: sorted(name for name, paths in by_class.items() if paths) for split, by_class in found.items()}
     classes = filled[base] if base else sorted({name for names in filled.values() for name in names})
     empty = sorted({name for by_class in found.values() for name, paths in by_class.items() if not paths} - set(classes))
     if not classes:
-        raise DataError(f"{folder} holds no pictures in folders of classes: {_LAYOUT}")
+        raise DataError(f"{folder} holds no images in folders of classes: {_LAYOUT}")
     for split, names in filled.items():
         unknown = [name for name in names if name not in classes]
         if unknown:
             raise DataError(
-                f"{folder}: {split} has pictures of {listed(unknown)}, of which {base} has none; a network cannot know a class that it "
-                f"was never shown. Put pictures into {base}, or take the folders out of {split}"
+                f"{folder}: {split} has images of {listed(unknown)}, of which {base} has none; a network cannot know a class that it "
+                f"was never shown. Put images into {base}, or take the folders out of {split}"
             )
         missing = [name for name in classes if name not in names]
         if missing and split != base:
-            notes.append(f"{split} has no pictures of {listed(missing)}, which are therefore not evaluated there")
+            notes.append(f"{split} has no images of {listed(missing)}, which are therefore not evaluated there")
     if empty:
-        notes.append(f"folders without pictures, which are no classes: {listed(empty)}")
+        notes.append(f"folders without images, which are no classes: {listed(empty)}")
     return tuple(classes)

@@ -10,18 +10,18 @@ import re
 from pathlib import Path
 
 from ..errors import DataError, NotThere
-from .folders import OwnPictures, find_folder, is_picture, picture_files
+from .folders import OwnImages, find_folder, image_files, is_image
 from .mat import read_structs
 
 _WNID = re.compile(r"n\d{8}")
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _DEVKITS = (".", "data", "ILSVRC2012_devkit_t12/data", "devkit/data", "devkit")
-"""Where the devkit's files may lie below the folder."""
+"""Where the devkit's files may be below the folder."""
 
 
 def has_flat_validation(folder: Path) -> bool:
-    """Whether a folder's val/ holds ImageNet's validation pictures without folders of classes."""
+    """Whether a folder's val/ holds ImageNet's validation images without folders of classes."""
     places = [folder / "val"] if (folder / "val").is_dir() else []
     return any(_VALIDATION.fullmatch(path.name) for place in places for path in place.iterdir())
 
@@ -41,8 +41,8 @@ def check_layout(folder: Path) -> None:
         raise NotThere(f"{folder / 'train'} has no folders of classes such as n01440764")
 
 
-def find_imagenet(folder: Path) -> OwnPictures:
-    """The pictures of ImageNet, or of some of its classes, in a folder.
+def find_imagenet(folder: Path) -> OwnImages:
+    """The images of ImageNet, or of some of its classes, in a folder.
 
     Raises:
         DataError: a flat val/ whose ground truth is missing or does not fit.
@@ -57,7 +57,7 @@ def find_imagenet(folder: Path) -> OwnPictures:
     for path in sorted((folder / "val").iterdir()):
         match = _VALIDATION.fullmatch(path.name)
         if match is None:
-            left += is_picture(path.name)
+            left += is_image(path.name)
             continue
         number = int(match[1])
         if not 1 <= number <= len(names):
@@ -65,19 +65,19 @@ def find_imagenet(folder: Path) -> OwnPictures:
         by_class.setdefault(names[number - 1], []).append(f"val/{path.name}")
     unknown = sorted(by_class.keys() - set(own.classes))
     if unknown:
-        # A part of ImageNet: pictures of classes that are not there to learn are no use for evaluation.
+        # A part of ImageNet: images of classes that are not there to learn are no use for evaluation.
         left += sum(len(by_class.pop(name)) for name in unknown)
     found = sum(map(len, by_class.values()))
     ignored = {reason: count for reason, count in own.ignored.items() if reason != "outside of a class folder"}
     outside = own.ignored.get("outside of a class folder", 0) - found - left
     ignored |= {reason: n for reason, n in (("outside of a class folder", outside), ("of classes not in train/", left)) if n > 0}
     notes = tuple(note for note in own.notes if not note.startswith("val/"))
-    splits = {**own.splits, "val": picture_files(own.name, "val", folder, by_class, own.classes)}
-    return OwnPictures(own.name, folder, splits, ignored, notes)
+    splits = {**own.splits, "val": image_files(own.name, "val", folder, by_class, own.classes)}
+    return OwnImages(own.name, folder, splits, ignored, notes)
 
 
 def validation_classes(folder: Path) -> list[str]:
-    """The WNID of each validation picture, by its number less one, from the devkit in or below a folder.
+    """The WNID of each validation image, by its number less one, from the devkit in or below a folder.
 
     Raises:
         DataError: the devkit is not there, or its files do not fit each other.
@@ -87,7 +87,7 @@ def validation_classes(folder: Path) -> list[str]:
     if kit is None:
         raise DataError(
             f"{folder / 'val'} is flat, and {TRUTH} is neither in {folder} nor in its {', '.join(_DEVKITS[1:])}: unpack "
-            f"ILSVRC2012_devkit_t12.tar.gz in {folder}, or move the pictures into folders of classes"
+            f"ILSVRC2012_devkit_t12.tar.gz in {folder}, or move the images into folders of classes"
         )
     of_number = class_order(kit / "meta.mat")
     found = []
@@ -99,7 +99,7 @@ def validation_classes(folder: Path) -> list[str]:
 
 
 def class_order(meta: Path) -> dict[int, str]:
-    """The WNID of each of the devkit's class numbers; only classes without parts count, which are those that pictures have.
+    """The WNID of each of the devkit's class numbers; only classes without parts count, which are those that images have.
 
     Raises:
         DataError: the file is damaged or another.

@@ -19,7 +19,7 @@ DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where that package installs the files."""
 SUBFOLDERS = (".", "FashionMNIST/raw", "raw")
-"""Where the files may lie in a folder that the user names: directly, or as torchvision lays them."""
+"""Where the files may be in a folder that the user names: directly, or as torchvision lays them."""
 DIGITS_FOLDER = Path(__file__).parent / "digits"
 
 

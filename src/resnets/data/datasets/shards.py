@@ -1,7 +1,7 @@
-"""Pictures in shards (.tar in WebDataset's layout, .parquet) or on the Hugging Face hub, read as a stream through HF `datasets`.
+"""Images in shards (.tar in WebDataset's layout, .parquet) or on the Hugging Face hub, read as a stream through HF `datasets`.
 
-Legend: N pictures, B rows of a batch over all processes. A stream has no places to draw from: its order is that of its shards, shuffled,
-and behind them of a buffer, shuffled too, which follows from seed and epoch alone. Every process reads the whole stream and decodes its own
+Legend: N images, B rows of a batch over all processes. A stream has no places to draw from: its order is that of its shards, shuffled,
+and after them of a buffer, shuffled too, which follows from seed and epoch alone. Every process reads the whole stream and decodes its own
 rows of each batch, so that a batch is the same however many processes share it. A resumed run passes over the rows it has seen, undecoded.
 """
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BUILDERS = {".tar": "webdataset", ".parquet": "parquet"}
-_PICTURES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "jpg;jpeg;png")
+_IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "jpg;jpeg;png")
 _LABELS = ("label", "labels", "cls", "class", "fine_label", "target")
 BUFFER = 2_000
-"""Encoded pictures in memory, from which the next one is drawn."""
+"""Encoded images in memory, from which the next one is drawn."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One picture of a stream."""
+    """One image of a stream."""
 
     content: bytes
     label: Any
@@ -50,30 +50,30 @@ class Shards:
     name: str
     split: str
     stream: Any = field(repr=False)
-    """A `datasets.IterableDataset` whose pictures are not decoded."""
-    picture: str
-    """The column of pictures."""
+    """A `datasets.IterableDataset` whose images are not decoded."""
+    image: str
+    """The column of images."""
     label: str
     """The column of labels."""
     names: tuple[str, ...] | None
     """The classes, where the shards state them; labels are then their places."""
     share: float = 0.0
-    """Of the pictures that are held out, by their content and `seed`; 0 for no such division."""
+    """Of the images that are held out, by their content and `seed`; 0 for no such division."""
     seed: int = 0
     held: bool = False
     """Whether this is the part held out or the rest."""
     files: tuple[str, ...] = ()
-    """Its files; none of what lies on the hub."""
+    """Its files; none of what is on the hub."""
     folder: str | None = None
-    """Where local shards lie, below which the files that they name must lie too; None for the hub."""
+    """Where local shards are, below which the files that they name must be too; None for the hub."""
     revision: str = ""
-    """Of what lies on the hub: the commit that is read, which stands for its content."""
+    """Of what is on the hub: the commit that is read, which stands for its content."""
 
     def rows(self, epoch: int | None = None, seed: int = 0) -> Iterator[Row]:
-        """The pictures in the order of an epoch, or as they lie in the shards.
+        """The images in the order of an epoch, or as they are in the shards.
 
         Raises:
-            DataError: a row without a picture or a label.
+            DataError: a row without an image or a label.
         """
         if epoch is not None:
             yield from _shuffled(self, seed, epoch)
@@ -88,9 +88,9 @@ class Shards:
                 yield row
 
     def _row(self, entry: dict[str, Any], number: int) -> Row:
-        picture, label = entry.get(self.picture), entry.get(self.label)
-        content = picture.get("bytes") if isinstance(picture, dict) else picture
-        path = picture.get("path") if isinstance(picture, dict) else None
+        image, label = entry.get(self.image), entry.get(self.label)
+        content = image.get("bytes") if isinstance(image, dict) else image
+        path = image.get("path") if isinstance(image, dict) else None
         if content is None and path and isinstance(path, str):
             if self.folder is None:
                 raise DataError(
@@ -99,11 +99,11 @@ class Shards:
             content = read_file(os.path.join(self.folder, path), inside=self.folder)
         name = str(entry.get("__key__") or path or f"row {number:,}")
         if not isinstance(content, bytes) or label is None:
-            raise DataError(f"{self.name} ({self.split}): {name} has no {'label' if isinstance(content, bytes) else 'picture'}")
+            raise DataError(f"{self.name} ({self.split}): {name} has no {'label' if isinstance(content, bytes) else 'image'}")
         return Row(content, label.strip() if isinstance(label, str) else label, name)
 
     def labels(self) -> list[Any]:
-        """Of all pictures, in the order in which they lie; a pass over the shards, of their labels alone where that is enough."""
+        """Of all images, in the order in which they are; a pass over the shards, of their labels alone where that is enough."""
         if self.share:
             return [row.label for row in self.rows()]
         found = [entry[self.label] for entry in self.stream.select_columns([self.label])]
@@ -135,7 +135,7 @@ def _shuffled(shards: Shards, seed: int, epoch: int) -> Iterator[Row]:
 
 
 def _draw(content: bytes, seed: int) -> float:
-    """A number in [0, 1) that follows from a picture's bytes: copies of one are never on both sides."""
+    """A number in [0, 1) that follows from an image's bytes: copies of one are never on both sides."""
     digest = hashlib.blake2b(content, digest_size=8, key=seed.to_bytes(8, "little")).digest()
     return int.from_bytes(digest, "little") / 2**64
 
@@ -147,7 +147,7 @@ def find_shards(data: str) -> dict[str, Shards]:
         data: hf:OWNER/NAME or hf:OWNER/NAME/CONFIGURATION, a file, a pattern such as shards/train-*.tar, or a folder of shards.
 
     Raises:
-        DataError: no shards, shards of two kinds, columns that are not those of pictures and labels, or the extra
+        DataError: no shards, shards of two kinds, columns that are not those of images and labels, or the extra
             `datasets` is not installed.
     """
     datasets = _library()
@@ -171,14 +171,14 @@ def find_shards(data: str) -> dict[str, Shards]:
             files_of_split = tuple(files.get(split, ()))
             found[known] = replace(_shards(datasets, name, known, stream), folder=folder, files=files_of_split, revision=revision)
     if "train" not in found:
-        raise DataError(f"{data} has no training pictures; its splits are {', '.join(loaded)}")
+        raise DataError(f"{data} has no training images; its splits are {', '.join(loaded)}")
     return found
 
 
 def _from_hub(datasets: Any, name: str, configuration: str) -> tuple[Any, str]:
     """The splits as they are now, and the commit that this is, so that a run reads one and the same throughout."""
     if reason := offline_reason(None):
-        raise DataError(f"{HUB_PREFIX}{name} lies on the hub, and {reason} forbids the network")
+        raise DataError(f"{HUB_PREFIX}{name} is on the hub, and {reason} forbids the network")
     try:
         import huggingface_hub
 
@@ -237,17 +237,17 @@ def _split_of(file: Path, root: Path) -> str:
 def _shards(datasets: Any, name: str, split: str, stream: Any) -> Shards:
     features = stream.features or {}
     columns = list(features) or list(next(iter(stream), {}))
-    pictures = [c for c in columns if isinstance(features.get(c), datasets.Image)] or [c for c in columns if c.lower() in _PICTURES]
+    images = [c for c in columns if isinstance(features.get(c), datasets.Image)] or [c for c in columns if c.lower() in _IMAGES]
     labels = [c for c in columns if isinstance(features.get(c), datasets.ClassLabel)] or [
         c for c in columns if c.lower() in _LABELS
     ]
-    for what, found in (("pictures", pictures), ("labels", labels)):
+    for what, found in (("images", images), ("labels", labels)):
         if not found:
             raise DataError(f"{name} ({split}) has no column of {what}; it has {listed(columns)}")
     label = min(labels, key=lambda column: _LABELS.index(column.lower()) if column.lower() in _LABELS else len(_LABELS))
     stated = features.get(label)
     names = tuple(stated.names) if isinstance(stated, datasets.ClassLabel) else None
-    return Shards(name, split, stream.decode(False), pictures[0], label, names)
+    return Shards(name, split, stream.decode(False), images[0], label, names)
 
 
 def class_names(shards: Shards, labels: list[Any]) -> tuple[str, ...]:
@@ -284,11 +284,11 @@ def numbered(shards: Shards, labels: list[Any], classes: tuple[str, ...]) -> NDA
     unknown = sorted({str(key) for key in keys if key not in places})
     if unknown:
         raise DataError(
-            f"{shards.name} ({shards.split}) has the labels {listed(unknown)}, of which there are no pictures to learn from"
+            f"{shards.name} ({shards.split}) has the labels {listed(unknown)}, of which there are no images to learn from"
         )
     return np.array([places[key] for key in keys], np.int64)
 
 
-def first_pictures(shards: Shards, count: int) -> list[Row]:
+def first_images(shards: Shards, count: int) -> list[Row]:
     """The first rows."""
     return list(islice(shards.rows(), count))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
-from .folders import OwnPictures, find_folder
+from .folders import OwnImages, find_folder
 
 SHARD_ENDINGS = (".tar", ".parquet")
 HUB_PREFIX = "hf:"
@@ -31,8 +31,8 @@ def is_shards(data: str) -> bool:
     )
 
 
-def find_own(data: str | Path) -> OwnPictures:
-    """The pictures in a folder or a CSV.
+def find_own(data: str | Path) -> OwnImages:
+    """The images in a folder or a CSV.
 
     Raises:
         DataError: there is nothing of the kind, or it is laid out wrongly.
@@ -48,7 +48,7 @@ def find_own(data: str | Path) -> OwnPictures:
 
         return find_csv(path)
     if path.is_file():
-        raise DataError(f"{path} is no folder of pictures and no .csv; its columns are path,label[,split]")
+        raise DataError(f"{path} is no folder of images and no .csv; its columns are path,label[,split]")
     raise DataError(f"there is no folder or file {path}")
 
 

@@ -1,6 +1,6 @@
-"""Encoded pictures to pixels: every format and mode that Pillow reads, JPEGs by libjpeg-turbo and only as finely as needed.
+"""Encoded images to pixels: every format and mode that Pillow reads, JPEGs by libjpeg-turbo and only as finely as needed.
 
-Legend: H W height and width in pixels as a viewer shows the picture, after its EXIF rotation; C channels, 1 for grey and 3 for RGB.
+Legend: H W height and width in pixels as a viewer shows the image, after its EXIF rotation; C channels, 1 for grey and 3 for RGB.
 Importing this module loads no torch.
 
 A JPEG can be decoded to 1/2, 1/4 or 1/8 of its size for less work: of each block of 8 x 8 cosine coefficients only the lowest
@@ -43,7 +43,7 @@ _UPRIGHT = {
 
 
 def flattened(image: Image, channels: Literal[1, 3]) -> Pixels:
-    """A Pillow picture of any mode as pixels: EXIF rotation applied, 16 bits scaled to 8, transparent parts on white."""
+    """A Pillow image of any mode as pixels: EXIF rotation applied, 16 bits scaled to 8, transparent parts on white."""
     import PIL.Image
     from PIL import ImageOps
 
@@ -67,15 +67,15 @@ def _orientation(image: Image) -> int:
     return found if found in _UPRIGHT else 1
 
 
-class EncodedPicture:
-    """A picture whose size is known and whose pixels can be had.
+class EncodedImage:
+    """An image whose size is known and whose pixels can be had.
 
     Args:
         data: the whole file.
         channels: C.
 
     Raises:
-        Unreadable: it is no picture, or too large.
+        Unreadable: it is no image, or too large.
     """
 
     def __init__(self, data: bytes, channels: Literal[1, 3]) -> None:
@@ -136,8 +136,8 @@ class EncodedPicture:
             raise Unreadable(f"is damaged: {_first_line(error)}") from error
 
     @property
-    def lies(self) -> bool:
-        """Whether EXIF data turns the picture by a right angle."""
+    def is_turned(self) -> bool:
+        """Whether EXIF data turns the image by a right angle."""
         return self._turn >= 5
 
     def as_stored(self, pixels: Pixels) -> Pixels:
@@ -175,7 +175,7 @@ def _opened(data: bytes) -> Image:
     try:
         return open_image(data)
     except PIL.UnidentifiedImageError as error:
-        raise Unreadable("is no picture in a known format") from error
+        raise Unreadable("is no image in a known format") from error
     except Exception as error:
         raise Unreadable(f"is damaged: {_first_line(error)}") from error
 

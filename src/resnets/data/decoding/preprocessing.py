@@ -1,4 +1,4 @@
-"""`Preprocessing`: what turns pictures into a network's input, the same for training, evaluation and prediction.
+"""`Preprocessing`: what turns images into a network's input, the same for training, evaluation and prediction.
 
 Legend: N batch, C channels, H W height and width in pixels. It is stored in the model file, so that nobody types it again.
 Importing this module loads no torch.
@@ -32,9 +32,9 @@ class Preprocessing(BaseModel):
     size: Annotated[int, Field(gt=0)]
     """Height and width in pixels that the network sees."""
     resize: Annotated[int, Field(gt=0)] | None = None
-    """Length in pixels of the shorter side before a centred crop of `size`; None squeezes the whole picture into the square."""
+    """Length in pixels of the shorter side before a centred crop of `size`; None squeezes the whole image into the square."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """How a picture is resized, antialiased as Pillow and torchvision do; bicubic is what many of timm's networks were evaluated with."""
+    """How an image is resized, antialiased as Pillow and torchvision do; bicubic is what many of timm's networks were evaluated with."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for RGB."""
     mean: tuple[float, ...] = ()
@@ -69,11 +69,11 @@ class Preprocessing(BaseModel):
         return mean * 255, std * 255
 
     def resized(self, images: Tensor) -> Tensor:
-        """Pictures (N, C, H, W), uint8 or floating in [0, 255], at the network's size: float32 in [0, 255], or as they are where
+        """Images (N, C, H, W), uint8 or floating in [0, 255], at the network's size: float32 in [0, 255], or as they are where
         the size is right already. Sizes and crop are torchvision's: the longer side is cut to whole pixels, not rounded.
 
         Raises:
-            Unreadable: a picture is so long that it cannot be resized, see `at_shorter_side`.
+            Unreadable: an image is so long that it cannot be resized, see `at_shorter_side`.
         """
         import torch
         from torch.nn import functional
@@ -84,7 +84,7 @@ class Preprocessing(BaseModel):
         target = (self.size, self.size) if self.resize is None else at_shorter_side(height, width, self.resize)
         # Without a smaller side the antialiased bilinear filter is the plain one, only slower; the bicubic one has another kernel.
         antialias = target[0] < height or target[1] < width or self.interpolation == "bicubic"
-        # All channels of a large picture at once, as floats, would take twelve bytes a pixel.
+        # All channels of a large image at once, as floats, would take twelve bytes per pixel.
         parts = images.chunk(images.shape[1], dim=1) if images.numel() > _LARGE else (images,)
         made = [
             functional.interpolate(part.float(), target, mode=self.interpolation, align_corners=False, antialias=antialias)
@@ -97,7 +97,7 @@ class Preprocessing(BaseModel):
         return images[..., top : top + self.size, left : left + self.size]
 
     def normalized(self, images: Tensor) -> Tensor:
-        """Pictures (N, C, H, W), uint8 or floating in [0, 255], as float32 in [0, 1], shifted by their means and scaled."""
+        """Images (N, C, H, W), uint8 or floating in [0, 255], as float32 in [0, 1], shifted by their means and scaled."""
         import torch
 
         shift, scale = (values.to(images.device) for values in self.shift_and_scale())
@@ -105,21 +105,21 @@ class Preprocessing(BaseModel):
         by_channel = shift.numel() == scale.numel() == channels > 1
         if images.device.type != "cpu" or not by_channel or not images.is_contiguous(memory_format=torch.channels_last):
             return (images.float() - shift) / scale
-        # Side by side in memory lie three channels only, too short a run for a processor: whole rows of pixels are faster, and picture by
-        # picture all three steps find it in the processor's cache.
+        # Side by side in memory are three channels only, too short a run for a processor: whole rows of pixels are faster, and image by
+        # image all three steps find it in the processor's cache.
         bytes_ = images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
         rows = torch.empty(bytes_.shape)
         shifts, scales = shift.flatten().repeat(width), scale.flatten().repeat(width)
-        for picture, row in zip(bytes_, rows, strict=True):
-            row.copy_(picture).sub_(shifts).div_(scales)
+        for image, row in zip(bytes_, rows, strict=True):
+            row.copy_(image).sub_(shifts).div_(scales)
         return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Pictures (N, C, H, W), uint8, of one size as the network's input (N, C, size, size), float32."""
+        """Images (N, C, H, W), uint8, of one size as the network's input (N, C, size, size), float32."""
         return self.normalized(self.resized(images))
 
-    def picture(self, image: Image) -> Tensor:
-        """A Pillow picture of any mode and size as the network's input (1, C, size, size), float32; EXIF rotation is applied."""
+    def image(self, image: Image) -> Tensor:
+        """A Pillow image of any mode and size as the network's input (1, C, size, size), float32; EXIF rotation is applied."""
         import torch
 
         from .decode import flattened
@@ -129,11 +129,11 @@ class Preprocessing(BaseModel):
 
 
 def encoded(images: Tensor) -> str:
-    """The mean over pictures (N, C, size, size), uint8, as `Preprocessing.mean_picture`: float32 in [0, 1], its bytes in base 64."""
+    """The mean over images (N, C, size, size), uint8, as `Preprocessing.mean_picture`: float32 in [0, 1], its bytes in base 64."""
     import torch
 
     total = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
-    for start in range(0, len(images), 4096):  # all at once in int64 would take eight times the memory of the pictures
+    for start in range(0, len(images), 4096):  # all at once in int64 would take eight times the memory of the images
         total += images[start : start + 4096].sum(0, dtype=torch.int64)
     mean = (total.double() / (255 * len(images))).float().cpu()
     return base64.b64encode(mean.numpy().astype("<f4").tobytes()).decode("ascii")

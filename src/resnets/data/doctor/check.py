@@ -1,9 +1,9 @@
 """The doctor: checks a data set before anything is learnt from it, and lists what training should leave out.
 
-Pictures are decoded as training decodes them, in processes of their own, so that a file that brings the decoder down is found like any
+Images are decoded as training decodes them, in processes of their own, so that a file that brings the decoder down is found like any
 other. Arrays, the data sets by name, are compared by content. What can be found is the table `doctor_findings.KINDS`.
 
-Legend: N pictures, C channels, H W height and width in pixels, K classes. Importing this module loads no torch.
+Legend: N images, C channels, H W height and width in pixels, K classes. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import UserError
 from ...core.machine import usable_cores
-from ..datasets.folders import PICTURE_ENDINGS, OwnPictures
-from ..image_source import PictureSource
+from ..datasets.folders import IMAGE_ENDINGS, OwnImages
+from ..image_source import ImageSource
 from ..workers.isolated import Lost, outcomes
 from .comparison import Fingerprints, Split
 from .findings import Checkup, Finding, Place, in_order
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from ..datasets.catalogue import ImageArrays
 
 Progress = Callable[[int, int], None]
-"""Told how many pictures are done, and of how many."""
+"""Told how many images are done, and of how many."""
 
 TINY_SIDE = 32
-"""Pixels of the shorter side below which a picture may be tiny; it is where it has less than half of the data set's median too, for
-in a set of small pictures small ones are in place."""
+"""Pixels of the shorter side below which an image may be tiny; it is where it has less than half of the data set's median too, for
+in a set of small images small ones are in place."""
 IMBALANCE = 10.0
-"""Times the training pictures of the smallest class that the largest may have."""
-FEW_PICTURES = 10
-"""Training pictures below which a class has few."""
+"""Times the training images of the smallest class that the largest may have."""
+FEW_IMAGES = 10
+"""Training images below which a class has few."""
 
 
-def check_pictures(
-    sources: Sequence[PictureSource],
+def check_images(
+    sources: Sequence[ImageSource],
     *,
     name: str,
     near_duplicates: bool = False,
@@ -49,14 +49,14 @@ def check_pictures(
     seconds: float = 60.0,
     progress: Progress | None = None,
 ) -> Checkup:
-    """Examines every picture of the splits in `sources`, and compares them with each other.
+    """Examines every image of the splits in `sources`, and compares them with each other.
 
     Args:
         sources: of one data set, with the same classes, and with names that are different over all splits.
         name: of the data set.
         near_duplicates: compare by a perceptual hash too.
-        workers: processes; one a core if not given, 0 for none (then a crash of a decoder is one of this process).
-        seconds: that one picture may take.
+        workers: processes; one per core if not given, 0 for none (then a crash of a decoder is one of this process).
+        seconds: that one image may take.
 
     Raises:
         ValueError: no sources, or sources whose classes differ.
@@ -83,7 +83,7 @@ def check_pictures(
     return _checkup(name, prints, findings, near_duplicates, began)
 
 
-def _examine(shared: tuple[tuple[PictureSource, ...], bool], place: Place) -> Examined:
+def _examine(shared: tuple[tuple[ImageSource, ...], bool], place: Place) -> Examined:
     """In a process of its own."""
     source = shared[0][place[0]]
     try:
@@ -118,12 +118,12 @@ def check_arrays(
     near_duplicates: bool = False,
     progress: Progress | None = None,
 ) -> Checkup:
-    """Checks pictures that are in memory: their number, their classes, blank ones, and the same ones within and across splits.
+    """Checks images that are in memory: their number, their classes, blank ones, and the same ones within and across splits.
 
-    Pictures are called by split and index, from 0: `train/17`.
+    Images are called by split and index, from 0: `train/17`.
 
     Args:
-        published: pictures that each split should have.
+        published: images that each split should have.
 
     Raises:
         ValueError: no splits, or splits whose classes differ.
@@ -140,9 +140,9 @@ def check_arrays(
     for number, arrays in enumerate(splits):
         expected = (published or {}).get(arrays.split)
         if expected not in (None, len(arrays)):
-            findings.append(Finding("count", (arrays.split,), f"{len(arrays):,} pictures; published are {expected:,}"))
-        for index, picture in enumerate(arrays.images.cpu().permute(0, 2, 3, 1).numpy()):
-            pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+            findings.append(Finding("count", (arrays.split,), f"{len(arrays):,} images; published are {expected:,}"))
+        for index, image in enumerate(arrays.images.cpu().permute(0, 2, 3, 1).numpy()):
+            pixels = image[..., 0] if image.shape[2] == 1 else image
             digest = pixel_fingerprint(pixels)
             likeness = likeness_of(pixels) if near_duplicates else b""
             prints.put((number, index), Examined((), digest, digest, likeness, min(pixels.shape[:2])))
@@ -156,7 +156,7 @@ def check_arrays(
 
 @dataclass(frozen=True)
 class _Numbered:
-    """What the pictures of an array are called."""
+    """What the images of an array are called."""
 
     split: str
 
@@ -178,7 +178,7 @@ def _checkup(name: str, prints: Fingerprints, findings: list[Finding], near_dupl
 
 
 def class_findings(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Iterator[Finding]:
-    """What the numbers of pictures say, by split and class: classes that splits do not share, imbalance, few pictures."""
+    """What the numbers of images say, by split and class: classes that splits do not share, imbalance, few images."""
     learnt = next((split for split in ("train", "all") if split in counts), None)
     for split, numbers in counts.items():
         missing = [name for name, number in zip(classes, numbers, strict=True) if number == 0]
@@ -186,7 +186,7 @@ def class_findings(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) 
             others = ", ".join(other for other in counts if other != split)
             alike = {_plain(name): name for name, number in zip(classes, numbers, strict=True) if number}
             hints = [f"{name} is spelt {alike[_plain(name)]} there?" for name in missing if _plain(name) in alike]
-            detail = f"no pictures in {split}" + (f", but in {others}" if others else "")
+            detail = f"no images in {split}" + (f", but in {others}" if others else "")
             yield Finding("class-missing", tuple(missing), "; ".join((detail, *hints)))
     if learnt is None:
         return
@@ -197,12 +197,12 @@ def class_findings(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) 
     ratio = present[largest] / present[smallest]
     if ratio > IMBALANCE:
         detail = (
-            f"{largest} has {present[largest]:,} pictures in {learnt}, {smallest} {present[smallest]:,}: {ratio:.1f} times as many"
+            f"{largest} has {present[largest]:,} images in {learnt}, {smallest} {present[smallest]:,}: {ratio:.1f} times as many"
         )
         yield Finding("imbalance", (largest, smallest), detail)
-    few = {name: number for name, number in present.items() if number < FEW_PICTURES}
+    few = {name: number for name, number in present.items() if number < FEW_IMAGES}
     if few:
-        yield Finding("few-pictures", tuple(few), ", ".join(f"{name} {number}" for name, number in few.items()) + f" in {learnt}")
+        yield Finding("few-images", tuple(few), ", ".join(f"{name} {number}" for name, number in few.items()) + f" in {learnt}")
 
 
 def _plain(name: str) -> str:
@@ -210,8 +210,8 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def folder_findings(own: OwnPictures) -> Iterator[Finding]:
-    """What lies in a data set's folder and is none of its pictures: other files, pictures passed over, folders without pictures.
+def folder_findings(own: OwnImages) -> Iterator[Finding]:
+    """What is in a data set's folder and is none of its images: other files, images passed over, folders without images.
 
     Nothing for a data set that is a list of files. Hidden files and folders are nobody's business.
 
@@ -233,7 +233,7 @@ def folder_findings(own: OwnPictures) -> Iterator[Finding]:
             path = f"{below}/{name}".lstrip("/")
             if name.startswith(".") or path in known:
                 continue
-            if name.lower().endswith(PICTURE_ENDINGS):
+            if name.lower().endswith(IMAGE_ENDINGS):
                 passed_over.append(path)
             else:
                 others[os.path.splitext(name)[1].lower()].append(path)
@@ -254,8 +254,8 @@ def _folders_above(path: str) -> Iterator[str]:
         yield path
 
 
-def thumbnails(sources: Sequence[PictureSource | ImageArrays], places: Sequence[Place], *, workers: int = 1) -> dict[Place, bytes]:
-    """Small JPEGs of some pictures, damaged ones as far as they can be seen; those that show nothing are left out."""
+def thumbnails(sources: Sequence[ImageSource | ImageArrays], places: Sequence[Place], *, workers: int = 1) -> dict[Place, bytes]:
+    """Small JPEGs of some images, damaged ones as far as they can be seen; those that show nothing are left out."""
     found: dict[Place, bytes] = {}
     for place, outcome in outcomes(_thumbnail, tuple(sources), places, workers=workers, seconds=10.0):
         if not isinstance(outcome, Lost) and outcome:
@@ -263,9 +263,9 @@ def thumbnails(sources: Sequence[PictureSource | ImageArrays], places: Sequence[
     return found
 
 
-def _thumbnail(sources: tuple[PictureSource | ImageArrays, ...], place: Place) -> bytes:
+def _thumbnail(sources: tuple[ImageSource | ImageArrays, ...], place: Place) -> bytes:
     source = sources[place[0]]
     if hasattr(source, "images"):
-        picture = source.images[place[1]].cpu().permute(1, 2, 0).numpy()
-        return array_thumbnail(picture[..., 0] if picture.shape[2] == 1 else picture)
+        image = source.images[place[1]].cpu().permute(1, 2, 0).numpy()
+        return array_thumbnail(image[..., 0] if image.shape[2] == 1 else image)
     return thumbnail(source.read(place[1]))

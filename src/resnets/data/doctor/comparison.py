@@ -1,6 +1,6 @@
-"""Pictures compared with each other: the same ones, and those that look alike, within a split and across.
+"""Images compared with each other: the same ones, and those that look alike, within a split and across.
 
-Legend: N pictures over all splits, M of them with a perceptual hash. Importing this module loads no torch.
+Legend: N images over all splits, M of them with a perceptual hash. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Split:
 
 
 class Fingerprints:
-    """Of N pictures, in columns: 52 bytes each, and 256 more where look-alikes are wanted."""
+    """Of N images, in columns: 52 bytes each, and 256 more where look-alikes are wanted."""
 
     def __init__(self, splits: Sequence[Split], *, likeness: bool) -> None:
         import numpy as np
@@ -51,10 +51,10 @@ class Fingerprints:
         self.hashes = np.zeros((total, 2), np.uint64)
         self.cells = np.zeros((total if likeness else 0, CELLS), np.uint8)
         self.side = np.zeros(total, np.int32)
-        """The shorter one in pixels; 0 where the picture cannot be decoded."""
+        """The shorter one in pixels; 0 where the image cannot be decoded."""
 
     def put(self, place: Place, examined: Examined) -> None:
-        """Notes what was seen of a picture."""
+        """Notes what was seen of an image."""
         import numpy as np
 
         row = self.offsets[place[0]] + place[1]
@@ -67,14 +67,14 @@ class Fingerprints:
             self.cells[row] = np.frombuffer(examined.likeness, np.uint8, CELLS, DIGEST_BYTES)
 
     def places(self, rows: Sequence[int]) -> list[Place]:
-        """Where the pictures of some rows are."""
+        """Where the images of some rows are."""
         import numpy as np
 
         numbers = np.searchsorted(self.offsets, rows, side="right") - 1
         return [(int(number), int(row - self.offsets[number])) for number, row in zip(numbers, rows, strict=True)]
 
     def same(self) -> Iterator[Finding]:
-        """Groups of pictures with the same pixels, each once, by the first of them."""
+        """Groups of images with the same pixels, each once, by the first of them."""
         import numpy as np
 
         rows = np.flatnonzero(self.side)
@@ -94,11 +94,11 @@ class Fingerprints:
         return Finding("contradiction" if classes else "duplicate", names, how + classes, (), tuple(places))
 
     def near(self) -> list[Finding]:
-        """Groups of pictures that look alike and are not the same, those across splits before the others."""
+        """Groups of images that look alike and are not the same, those across splits before the others."""
         import numpy as np
 
         rows = np.flatnonzero((self.hashes != 0).any(1))
-        # One of each set of equal pictures is compared: the others are found as such already.
+        # One of each set of equal images is compared: the others are found as such already.
         rows = rows[np.sort(np.unique(self.pixels[rows], axis=0, return_index=True)[1])] if len(rows) else rows
         groups = [self.places(rows[group].tolist()) for group in _look_alike(self.hashes[rows], self.cells[rows])]
         groups.sort(key=lambda places: len({number for number, _ in places}) == 1)
@@ -118,11 +118,11 @@ class Fingerprints:
         return f"; of classes {', '.join(labels)}" if len(labels) > 1 else ""
 
     def name_of(self, place: Place) -> str:
-        """What a picture is called."""
+        """What an image is called."""
         return self.splits[place[0]].name_of(place[1])
 
     def label_of(self, place: Place) -> str:
-        """A picture's class, by name."""
+        """An image's class, by name."""
         split = self.splits[place[0]]
         return split.classes[int(split.labels[place[1]])]
 
@@ -167,7 +167,7 @@ def _look_alike(hashes: NDArray[np.uint64], cells: NDArray[np.uint8]) -> Iterato
             for start in range(0, len(bucket), step):
                 block = bucket[start : start + step]
                 distances = ones[parts[block, None] ^ parts[None, bucket]].sum(2, dtype=np.int16)
-                # Each pair once: a row with those behind it.
+                # Each pair once: a row with those after it.
                 first, second = np.nonzero(np.triu(distances <= NEAR_BITS, start + 1))
                 pairs = np.stack((block[first], bucket[second]), 1)
                 for row, other in pairs[_correlated(cells, pairs)].tolist():

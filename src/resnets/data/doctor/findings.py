@@ -18,10 +18,10 @@ from ...core.files import write_atomically
 
 Severity = Literal["exclude", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("exclude", "warn", "note")
-"""exclude: training must leave pictures out; warn: a person should look; note: training copes, and this says how."""
+"""exclude: training must leave images out; warn: a person should look; note: training copes, and this says how."""
 
 Place = tuple[int, int]
-"""A picture: the number of its split among those checked, and its index there."""
+"""An image: the number of its split among those checked, and its index there."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ KINDS: dict[str, Kind] = {
         "exclude", "Empty files", "The file has zero bytes, as after a download or copy that was cut off at once.",
         "Fetch it again, or leave it out.",
     ),
-    "no-picture": Kind(
-        "exclude", "Not pictures", "The name says picture, the content is something else, or of a format that is not read here.",
-        "Convert it to JPEG or PNG if it is a picture; otherwise leave it out.",
+    "no-image": Kind(
+        "exclude", "Not images", "The name says image, the content is something else, or of a format that is not read here.",
+        "Convert it to JPEG or PNG if it is an image; otherwise leave it out.",
     ),
     "damaged": Kind(
-        "exclude", "Truncated or damaged pictures", "Decoding fails before the last row. Nothing is guessed in its place.",
+        "exclude", "Truncated or damaged images", "Decoding fails before the last row. Nothing is guessed in its place.",
         "Fetch it again from its origin, or leave it out.",
     ),
     "too-large": Kind(
         "exclude", "Decompression bombs", "The header declares more pixels than are decoded safely, whatever the file's own size.",
-        "Make it smaller with an image editor if it is a real picture; otherwise leave it out.",
+        "Make it smaller with an image editor if it is a real image; otherwise leave it out.",
     ),
     "crash": Kind(
-        "exclude", "Pictures that bring the decoder down", "The process that decoded it died or never finished; the check went on.",
+        "exclude", "Images that bring the decoder down", "The process that decoded it died or never finished; the check went on.",
         "Leave it out. If other programs open it, save it again with one of them.",
     ),
-    "picture-missing": Kind(
-        "exclude", "Annotated pictures that are not there", "The annotations name a picture of which there is no file.",
-        "Put the file there, or take the picture out of the annotations.",
+    "image-missing": Kind(
+        "exclude", "Annotated images that are not there", "The annotations name an image of which there is no file.",
+        "Put the file there, or take the image out of the annotations.",
     ),
     "annotation-missing": Kind(
-        "exclude", "Pictures without an annotation file", "A list names the picture and no annotation belongs to it, so that nobody can "
+        "exclude", "Images without an annotation file", "A list names the image and no annotation belongs to it, so that nobody can "
         "say whether it is empty.",
-        "Write the annotation, without objects if there are none, or take the picture off the list.",
+        "Write the annotation, without objects if there are none, or take the image off the list.",
     ),
     "annotation-broken": Kind(
         "exclude", "Annotations that cannot be read", "The file is damaged, or a box is not four numbers. Training refuses to begin.",
@@ -83,25 +83,25 @@ KINDS: dict[str, Kind] = {
         "Give each its own, or remove one.",
     ),
     "leak": Kind(
-        "exclude", "The same picture on both sides",
-        "A picture to learn from is also one to evaluate on, so that the measured accuracy is partly memory. The copy to evaluate "
+        "exclude", "The same image on both sides",
+        "An image to learn from is also one to evaluate on, so that the measured accuracy is partly memory. The copy to evaluate "
         "on stays, so that figures remain comparable; those to learn from are left out.",
         "Train with the exclusion list, or delete the named copies from the training folder.",
     ),
     "contradiction": Kind(
-        "warn", "The same picture under different classes", "At most one of the labels can be right; training is pulled both ways.",
+        "warn", "The same image under different classes", "At most one of the labels can be right; training is pulled both ways.",
         "Decide which class is right, and delete the other copies.",
     ),
     "duplicate": Kind(
-        "warn", "The same picture more than once",
+        "warn", "The same image more than once",
         "It counts more often than others in the loss or in the accuracy. Where a part is held out at random, copies can fall on both "
         "sides.",
         "Keep one of each.",
     ),
     "near-duplicate": Kind(
-        "warn", "Pictures that look alike",
+        "warn", "Images that look alike",
         "By a perceptual hash of 128 bits and 16×16 grey cells: resized, recompressed or slightly changed copies have nearly the same. "
-        "It is a guess: different pictures of one scene or one kind of thing are found too, and mirrored or cropped copies are not. "
+        "It is a guess: different images of one scene or one kind of thing are found too, and mirrored or cropped copies are not. "
         "The first of each group is what the others are like.",
         "Look at them; where they are copies, keep one, and never one on each side of the split.",
     ),
@@ -115,91 +115,91 @@ KINDS: dict[str, Kind] = {
         "Draw the box, or remove it.",
     ),
     "box-outside": Kind(
-        "warn", "Boxes that reach out of their picture", "By more than a pixel. Training cuts them off at the edge.",
-        "Look whether the picture was scaled or turned after it was annotated; then all of its boxes are wrong.",
+        "warn", "Boxes that reach out of their image", "By more than a pixel. Training cuts them off at the edge.",
+        "Look whether the image was scaled or turned after it was annotated; then all of its boxes are wrong.",
     ),
     "box-thin": Kind(
         "warn", "Boxes of one pixel", "A pixel high or wide, more likely a slip of the mouse than an object. Training learns from it.",
         "Draw the box, or remove it.",
     ),
     "size-differs": Kind(
-        "warn", "Pictures of another size than annotated", "The annotation states another height and width than the file has. Training takes "
+        "warn", "Images of another size than annotated", "The annotation states another height and width than the file has. Training takes "
         "the boxes for pixels of the file.",
-        "Look whether the picture was scaled after it was annotated; then its boxes are wrong.",
+        "Look whether the image was scaled after it was annotated; then its boxes are wrong.",
     ),
     "annotation-orphan": Kind(
-        "warn", "Annotations of pictures that are not listed", "They belong to no picture of the file. Training passes over them.",
-        "List the picture, or remove the annotation.",
+        "warn", "Annotations of images that are not listed", "They belong to no image of the file. Training passes over them.",
+        "List the image, or remove the annotation.",
     ),
     "mask-missing": Kind(
-        "warn", "Masks that are not there", "A list for segmentation names a picture that has no mask.",
-        "Put the mask there, or take the picture off that list.",
+        "warn", "Masks that are not there", "A list for segmentation names an image that has no mask.",
+        "Put the mask there, or take the image off that list.",
     ),
     "mask-broken": Kind(
-        "warn", "Masks that do not fit", "Damaged, of another size than the picture, or with classes that there are not.",
+        "warn", "Masks that do not fit", "Damaged, of another size than the image, or with classes that there are not.",
         "Make the mask again from its source.",
     ),
     "class-missing": Kind(
         "warn", "Classes that differ between splits",
-        "A class to learn without pictures to evaluate on is never measured; one to evaluate on without pictures to learn from is "
+        "A class to learn without images to evaluate on is never measured; one to evaluate on without images to learn from is "
         "always wrong.",
-        "Give the class the same folder name in both splits, or add pictures, or remove it.",
+        "Give the class the same folder name in both splits, or add images, or remove it.",
     ),
     "passed-over": Kind(
-        "warn", "Pictures outside of the classes", "They lie beside the folders of classes, so that no label is theirs: training passes "
+        "warn", "Images outside of the classes", "They are beside the folders of classes, so that no label is theirs: training passes "
         "over them.",
         "Move them into a class's folder, or away.",
     ),
     "empty-folder": Kind(
-        "warn", "Folders without pictures", "They make no class, whatever their name.", "Fill or remove them.",
+        "warn", "Folders without images", "They make no class, whatever their name.", "Fill or remove them.",
     ),
     "imbalance": Kind(
-        "warn", "Imbalanced classes", "The largest class has many times the training pictures of the smallest; rare classes suffer.",
-        "Read per-class accuracy, not only the mean; add pictures to small classes, or train with balanced sampling.",
+        "warn", "Imbalanced classes", "The largest class has many times the training images of the smallest; rare classes suffer.",
+        "Read per-class accuracy, not only the mean; add images to small classes, or train with balanced sampling.",
     ),
-    "few-pictures": Kind(
-        "note", "Classes with few pictures", "What is learnt from so few pictures rests on chance, and so does what is measured on them.",
-        "Add pictures, merge classes, or fine-tune a pretrained network.",
+    "few-images": Kind(
+        "note", "Classes with few images", "What is learnt from so few images rests on chance, and so does what is measured on them.",
+        "Add images, merge classes, or fine-tune a pretrained network.",
     ),
     "count": Kind(
-        "warn", "Another number of pictures than published", "The arrays do not have the size that the data set is known for.",
+        "warn", "Another number of images than published", "The arrays do not have the size that the data set is known for.",
         "Fetch the data set again.",
     ),
     "blank": Kind(
-        "warn", "Pictures of one colour", "Every pixel is the same: there is nothing to learn from it.",
+        "warn", "Images of one colour", "Every pixel is the same: there is nothing to learn from it.",
         "Look whether it belongs there; most often it is a failed export.",
     ),
     "cmyk": Kind(
-        "warn", "CMYK pictures", "Made for printing. They are converted without their colour profile, and colours shift.",
+        "warn", "CMYK images", "Made for printing. They are converted without their colour profile, and colours shift.",
         "Convert them to RGB with an image editor if colours matter.",
     ),
     "animated": Kind(
-        "warn", "Pictures of several frames", "Animations and multi-page files: only the first frame is used.",
-        "Cut out the frames that you want as pictures of their own.",
+        "warn", "Images of several frames", "Animations and multi-page files: only the first frame is used.",
+        "Cut out the frames that you want as images of their own.",
     ),
     "tiny": Kind(
-        "warn", "Tiny pictures", "Far smaller than the others: magnified to the network's input they are a blur, often a thumbnail "
+        "warn", "Tiny images", "Far smaller than the others: magnified to the network's input they are a blur, often a thumbnail "
         "that strayed in.",
         "Find the full-sized original, or remove it.",
     ),
     "huge": Kind(
-        "note", "Huge pictures", "Decoding takes far longer than for the others, in every epoch.",
+        "note", "Huge images", "Decoding takes far longer than for the others, in every epoch.",
         "Store them smaller, for instance with a shorter side of 512 pixels.",
     ),
     "sixteen-bit": Kind(
-        "note", "16-bit pictures", "They are scaled to 8 bits a channel, which loses the finest steps.",
-        "Nothing, unless the finest steps are what matters, as in medical pictures: then stretch the range first.",
+        "note", "16-bit images", "They are scaled to 8 bits per channel, which loses the finest steps.",
+        "Nothing, unless the finest steps are what matters, as in medical images: then stretch the range first.",
     ),
-    "palette": Kind("note", "Palette pictures", "At most 256 colours, by table. They are converted to RGB.", "Nothing."),
+    "palette": Kind("note", "Palette images", "At most 256 colours, by table. They are converted to RGB.", "Nothing."),
     "transparent": Kind(
-        "note", "Transparent pictures", "Transparent parts are laid on white.", "Nothing, unless the background should be another.",
+        "note", "Transparent images", "Transparent parts are laid on white.", "Nothing, unless the background should be another.",
     ),
     "rotated": Kind(
-        "note", "Pictures turned by their EXIF data", "The camera stored them lying; they are turned upright before training.",
-        "Nothing here; programs that ignore EXIF show them lying.",
+        "note", "Images turned by their EXIF data", "The camera stored them rotated; they are turned upright before training.",
+        "Nothing here; programs that ignore EXIF show them rotated.",
     ),
     "no-objects": Kind(
-        "note", "Pictures without objects", "Background only. A detector learns from them what is nothing.",
+        "note", "Images without objects", "Background only. A detector learns from them what is nothing.",
         "Nothing, if they are meant to be empty; otherwise annotate them.",
     ),
     "misnamed": Kind(
@@ -207,8 +207,8 @@ KINDS: dict[str, Kind] = {
         "Rename, if other programs stumble over it.",
     ),
     "ignored": Kind(
-        "note", "Files that training passes over", "They lie among the pictures, and their names are not those of pictures.",
-        "Rename or convert those that should be pictures.",
+        "note", "Files that training passes over", "They are among the images, and their names are not those of images.",
+        "Rename or convert those that should be images.",
     ),
 }  # fmt: skip
 """By name, in the order in which they are shown within a severity."""
@@ -216,18 +216,18 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: on one picture, a group of pictures, or classes."""
+    """One thing found: on one image, a group of images, or classes."""
 
     kind: str
     """A key of `KINDS`."""
     names: tuple[str, ...]
-    """Of the pictures, files or classes concerned."""
+    """Of the images, files or classes concerned."""
     detail: str = ""
     """What exactly, in a few words."""
     excluded: tuple[str, ...] = ()
     """Those of the names that training should leave out."""
     places: tuple[Place, ...] = ()
-    """Where the named pictures are; empty where the names are not of pictures."""
+    """Where the named images are; empty where the names are not of images."""
 
     @property
     def severity(self) -> Severity:
@@ -253,28 +253,28 @@ class Checkup:
     classes: tuple[str, ...]
     """Names of the K classes, by label."""
     counts: Mapping[str, tuple[int, ...]]
-    """By split: pictures in each of the K classes."""
+    """By split: images in each of the K classes."""
     findings: tuple[Finding, ...]
     """By severity, then by kind as in `KINDS`, then by name."""
     seconds: float
-    pictures: Mapping[str, int] | None = None
-    """By split, where a picture can show several classes or none, so that the counts do not add up to it."""
+    images: Mapping[str, int] | None = None
+    """By split, where an image can show several classes or none, so that the counts do not add up to it."""
     objects: int | None = None
-    """Over all splits, where pictures have objects with boxes."""
+    """Over all splits, where images have objects with boxes."""
 
     @property
     def by_split(self) -> dict[str, int]:
-        """Pictures of each split."""
-        return {split: sum(counts) for split, counts in self.counts.items()} if self.pictures is None else dict(self.pictures)
+        """Images of each split."""
+        return {split: sum(counts) for split, counts in self.counts.items()} if self.images is None else dict(self.images)
 
     @property
-    def num_pictures(self) -> int:
+    def num_images(self) -> int:
         """Over all splits."""
         return sum(self.by_split.values())
 
     @property
     def exclusions(self) -> dict[str, str]:
-        """Pictures that training should leave out, by name, each with the first reason found."""
+        """Images that training should leave out, by name, each with the first reason found."""
         reasons: dict[str, str] = {}
         for finding in self.findings:
             for name in finding.excluded:
@@ -292,11 +292,11 @@ class Checkup:
         """The last object of `resnets data check --json`, without the paths of what was written."""
         severities = Counter(finding.severity for finding in self.findings)
         return {
-            "event": "summary", "data": self.name, "num_pictures": self.num_pictures, "num_classes": len(self.classes),
+            "event": "summary", "data": self.name, "num_images": self.num_images, "num_classes": len(self.classes),
             "splits": self.by_split, **({} if self.objects is None else {"num_objects": self.objects}),
             "excluded": len(self.exclusions), **{severity: severities[severity] for severity in SEVERITIES},
             "kinds": {kind: len(findings) for kind, findings in self.by_kind().items()}, "seconds": round(self.seconds, 3),
-            "pictures_per_second": round(self.num_pictures / self.seconds, 1) if self.seconds else None,
+            "images_per_second": round(self.num_images / self.seconds, 1) if self.seconds else None,
         }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One encoded picture under examination: what it is, what is wrong with it, and fingerprints to compare it by.
+"""One encoded image under examination: what it is, what is wrong with it, and fingerprints to compare it by.
 
 Legend: H W height and width in pixels. Importing this module loads no torch.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import PIL.Image
 from PIL import ImageFile, ImageOps
 
-from ..decoding.decode import EncodedPicture
+from ..decoding.decode import EncodedImage
 from ..decoding.formats import open_image
 from ..decoding.sides import MAX_PIXELS
 from ..errors import Unreadable
@@ -30,13 +30,13 @@ DIGEST_BYTES = 16
 CELLS = 256
 """Grey cells, 16×16, by which look-alikes are confirmed."""
 HUGE_PIXELS = 24_000_000
-"""From here on a picture is called huge: what a phone's main camera gives, and twenty times what a network sees."""
+"""From here on an image is called huge: what a phone's main camera gives, and twenty times what a network sees."""
 THUMBNAIL_SIDE = 168
-"""Of the page's pictures, in pixels."""
+"""Of the page's images, in pixels."""
 _MARGIN = 2
 """Grey levels of 255 by which neighbours must differ to count in the perceptual hash, so that flat parts say nothing."""
 _FEATURES = 12
-"""Bits set that a perceptual hash needs, below which the picture is too plain to be compared."""
+"""Bits set that a perceptual hash needs, below which the image is too plain to be compared."""
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 _ENDINGS = {
@@ -49,14 +49,14 @@ _ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What one picture showed by itself."""
+    """What one image showed by itself."""
 
     remarks: tuple[tuple[str, str], ...]
     """Kinds of findings, each with its detail."""
     content: bytes = b""
     """Fingerprint of the file."""
     pixels: bytes = b""
-    """Fingerprint of the decoded picture, as RGB with its size; empty where it cannot be decoded."""
+    """Fingerprint of the decoded image, as RGB with its size; empty where it cannot be decoded."""
     likeness: bytes = b""
     """As `likeness_of` gives it, where it was asked for."""
     side: int = 0
@@ -64,7 +64,7 @@ class Examined:
 
 
 def examine(content: bytes, name: str, *, likeness: bool) -> Examined:
-    """Decodes a picture as training would, and says what there is to say about it."""
+    """Decodes an image as training would, and says what there is to say about it."""
     import numpy as np
 
     if not content:
@@ -74,9 +74,9 @@ def examine(content: bytes, name: str, *, likeness: bool) -> Examined:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = EncodedPicture(content, 3).pixels()
+            pixels = EncodedImage(content, 3).pixels()
     except Unreadable as error:
-        # The decoder alone says whether a picture can be read, here as in training; the header says what kind of problem it is.
+        # The decoder alone says whether an image can be read, here as in training; the header says what kind of problem it is.
         kind, detail = problem or ("damaged", str(error).removeprefix("is damaged: "))
         return Examined(((kind, detail),), digest)
     height, width = pixels.shape[:2]
@@ -100,8 +100,8 @@ def _header(content: bytes, name: str) -> tuple[tuple[str, str] | None, list[tup
                 return None, _remarks(image, content, name)
     except PIL.UnidentifiedImageError:
         if content.startswith(_SIGNATURES):
-            return ("damaged", f"begins as a picture, and ends or is damaged within its header ({len(content):,} bytes)"), []
-        return ("no-picture", f"begins with {_beginning(content)}"), []
+            return ("damaged", f"begins as an image, and ends or is damaged within its header ({len(content):,} bytes)"), []
+        return ("no-image", f"begins with {_beginning(content)}"), []
     except PIL.Image.DecompressionBombError as error:
         declared = re.search(r"\d+", str(error))
         return _too_large(int(declared[0]) if declared else 0, content), []
@@ -124,7 +124,7 @@ def _remarks(image: PIL.Image.Image, content: bytes, name: str) -> list[tuple[st
         remarks.append(("cmyk", f"{kind}, {size}"))
     depth = _depth(image, content)
     if depth > 8:
-        remarks.append(("sixteen-bit", f"{kind}, {size}, {depth} bits a channel"))
+        remarks.append(("sixteen-bit", f"{kind}, {size}, {depth} bits per channel"))
     if image.mode in ("P", "PA") and kind != "GIF":
         remarks.append(("palette", f"{kind}, {size}"))
     # A GIF of one frame often declares a transparent colour that no pixel has: not worth a line.
@@ -133,7 +133,7 @@ def _remarks(image: PIL.Image.Image, content: bytes, name: str) -> list[tuple[st
     orientation = image.getexif().get(0x0112, 1)
     if orientation in range(2, 9):
         remarks.append(("rotated", f"EXIF orientation {orientation}"))
-    # A phone's MPO is a photo with a second one for depth or preview: one picture to everybody.
+    # A phone's MPO is a photo with a second one for depth or preview: one image to everybody.
     frames = 1 if kind == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:
         remarks.append(("animated", f"{kind}, {frames:,} frames"))
@@ -156,7 +156,7 @@ def fingerprint(content: bytes | memoryview) -> bytes:
 
 
 def pixel_fingerprint(pixels: NDArray[np.uint8]) -> bytes:
-    """Of a picture (H, W) or (H, W, C): equal for the same size and the same pixels alone."""
+    """Of an image (H, W) or (H, W, C): equal for the same size and the same pixels alone."""
     import numpy as np
 
     shape = "×".join(map(str, pixels.shape)).encode()
@@ -164,10 +164,10 @@ def pixel_fingerprint(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def perceptual_hash(grey: PIL.Image.Image) -> bytes:
-    """128 bits that survive resizing and compression: of a grey picture as 9×9 cells, whether each of 8×8 is darker than the next to its
-    right and than the next below. Empty for a picture too plain to say.
+    """128 bits that survive resizing and compression: of a grey image as 9×9 cells, whether each of 8×8 is darker than the next to its
+    right and than the next below. Empty for an image too plain to say.
 
-    The cells overlap (a triangle filter): with sharp edges, or a quick reduction first, resized copies lie up to 23 bits apart instead of 2.
+    The cells overlap (a triangle filter): with sharp edges, or a quick reduction first, resized copies are up to 23 bits apart instead of 2.
     """
     import numpy as np
 
@@ -178,8 +178,8 @@ def perceptual_hash(grey: PIL.Image.Image) -> bytes:
 
 
 def likeness_of(pixels: NDArray[np.uint8]) -> bytes:
-    """What look-alikes are found by, of a picture (H, W) or (H, W, 3): its perceptual hash, and itself as `CELLS` grey cells, which say
-    of two pictures with nearly the same hash whether they are. Empty for a picture too plain to say."""
+    """What look-alikes are found by, of an image (H, W) or (H, W, 3): its perceptual hash, and itself as `CELLS` grey cells, which say
+    of two images with nearly the same hash whether they are. Empty for an image too plain to say."""
     grey = PIL.Image.fromarray(pixels).convert("L")
     hashed = perceptual_hash(grey)
     side = math.isqrt(CELLS)
@@ -187,7 +187,7 @@ def likeness_of(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def thumbnail(content: bytes) -> bytes:
-    """A small JPEG of the picture, or of as much as a damaged file still shows; empty where that is nothing."""
+    """A small JPEG of the image, or of as much as a damaged file still shows; empty where that is nothing."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         with warnings.catch_warnings():
@@ -196,7 +196,7 @@ def thumbnail(content: bytes) -> bytes:
             with open_image(content) as image:
                 image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
                 return _small(ImageOps.exif_transpose(image).convert("RGB"))
-    except Exception:  # a picture of a broken picture is a courtesy, and the page says where there is none
+    except Exception:  # an image of a broken image is a courtesy, and the page says where there is none
         return b""
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,6 +1,6 @@
 """What annotation files say, mistakes included: where readers refuse, this goes on and names each mistake.
 
-Legend: H W height and width of a picture in pixels. Importing this module loads no torch.
+Legend: H W height and width of an image in pixels. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class StatedBox:
 
 
 @dataclass(frozen=True)
-class StatedPicture:
-    """A picture and its objects."""
+class StatedImage:
+    """An image and its objects."""
 
     name: str
     """Its path below the data set's folder."""
@@ -49,11 +49,11 @@ class Stated:
     """A data set as its annotations state it."""
 
     classes: tuple[str, ...] = ()
-    splits: dict[str, list[StatedPicture]] = field(default_factory=dict)
+    splits: dict[str, list[StatedImage]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def found(self, kind: str, name: str, detail: str = "", *, exclude: bool = False) -> None:
-        """Notes a mistake in a picture's annotation."""
+        """Notes a mistake in an image's annotation."""
         self.findings.append(Finding(kind, (name,), detail, (name,) if exclude else ()))
 
 
@@ -78,7 +78,7 @@ def stated_coco(folder: Path) -> Stated:
         raise DataError("; ".join(finding.detail for finding in made.findings) or f"{folder} has no annotation files")
     for called, (path, split, content) in contents.items():
         _read_categories(made, path.relative_to(folder).as_posix(), content["categories"], names)
-        made.splits[called] = list(_coco_pictures(made, folder, path, split, content, names))
+        made.splits[called] = list(_coco_images(made, folder, path, split, content, names))
     made.classes = tuple(name for _, name in sorted(names.items()))
     return made
 
@@ -97,16 +97,16 @@ def _read_categories(made: Stated, file: str, entries: Sequence[Any], names: dic
             here.add(number)
 
 
-def _coco_pictures(
+def _coco_images(
     made: Stated, folder: Path, path: Path, split: str, content: Mapping[str, Any], names: Mapping[int, str]
-) -> Iterator[StatedPicture]:
+) -> Iterator[StatedImage]:
     file = path.relative_to(folder).as_posix()
     images: dict[Any, Mapping[str, Any]] = {}
     for entry in content["images"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or not isinstance(entry.get("id"), int):
-            made.found("annotation-broken", file, f"a picture is {entry!r} and needs an id and a file_name")
+            made.found("annotation-broken", file, f"an image is {entry!r} and needs an id and a file_name")
         elif entry["id"] in images:
-            made.found("id-duplicate", entry["file_name"], f"picture {entry['id']}, as {images[entry['id']]['file_name']} is")
+            made.found("id-duplicate", entry["file_name"], f"image {entry['id']}, as {images[entry['id']]['file_name']} is")
         else:
             images[entry["id"]] = entry
     below = _below(folder, path, split, [entry["file_name"] for entry in images.values()])
@@ -118,7 +118,7 @@ def _coco_pictures(
             made.found(
                 "annotation-orphan",
                 file,
-                f"annotation {entry.get('id') if isinstance(entry, dict) else entry!r} of picture {number}",
+                f"annotation {entry.get('id') if isinstance(entry, dict) else entry!r} of image {number}",
             )
             continue
         name = below + images[number]["file_name"]
@@ -129,14 +129,14 @@ def _coco_pictures(
             objects[number].append(box)
             _check_outline(made, name, entry, _size(images[number]))
     for number, image in images.items():
-        yield StatedPicture(below + image["file_name"], _size(image), tuple(objects[number]))
+        yield StatedImage(below + image["file_name"], _size(image), tuple(objects[number]))
 
 
 def _below(folder: Path, path: Path, split: str, files: Sequence[str]) -> str:
-    """Where the pictures lie, by the first that lies anywhere."""
+    """Where the images are, by the first that is anywhere."""
     for file in files:
         try:
-            place = coco.picture_root(folder, path, split, file)[1]
+            place = coco.image_root(folder, path, split, file)[1]
         except DataError:
             continue
         return f"{place}/" if place else ""
@@ -167,7 +167,7 @@ def _check_outline(made: Stated, name: str, entry: Mapping[str, Any], size: Size
     if isinstance(outline, dict):
         if size is not None and list(outline.get("size", ())) != list(size):
             made.found(
-                "mask-broken", name, f"annotation {entry.get('id')}: a mask of {outline.get('size')}, the picture is {list(size)}"
+                "mask-broken", name, f"annotation {entry.get('id')}: a mask of {outline.get('size')}, the image is {list(size)}"
             )
     elif isinstance(outline, list):
         bad = [part for part in outline if not isinstance(part, list) or len(part) < 6 or len(part) % 2]
@@ -190,12 +190,12 @@ def stated_voc(folder: Path, tree: Path, prefix: str = "") -> Stated:
     made = Stated()
     above = tree.relative_to(folder).as_posix()
     above = "" if above == "." else f"{above}/"
-    pictures = voc.picture_names(tree)
+    images = voc.image_names(tree)
     stated = voc.stated_classes(tree)
     names = ["train", "val", "test"] if (tree / "ImageSets/Main/train.txt").exists() else ["trainval", "test"]
     there = [name for name in names if (tree / f"ImageSets/Main/{name}.txt").exists()]
     if not there:
-        raise DataError(f"{tree}/ImageSets/Main has no lists; write train.txt and val.txt there, the name of one picture a line")
+        raise DataError(f"{tree}/ImageSets/Main has no lists; write train.txt and val.txt there, the name of one image per line")
     found: set[str] = set()
     for name in there:
         made.splits[prefix + name] = []
@@ -203,10 +203,10 @@ def stated_voc(folder: Path, tree: Path, prefix: str = "") -> Stated:
         for line in (tree / f"ImageSets/Main/{name}.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             stem = line.split()[0] if line.strip() else ""
             if stem in seen:
-                made.found("id-duplicate", f"{above}JPEGImages/{pictures.get(stem, stem)}", f"listed twice in {name}.txt")
+                made.found("id-duplicate", f"{above}JPEGImages/{images.get(stem, stem)}", f"listed twice in {name}.txt")
             elif stem:
                 seen.add(stem)
-                entry = _voc_picture(made, tree, above, stem, pictures.get(stem, f"{stem}.jpg"))
+                entry = _voc_image(made, tree, above, stem, images.get(stem, f"{stem}.jpg"))
                 found.update(box.label for box in entry.boxes)
                 made.splits[prefix + name].append(entry)
     made.classes = stated or tuple(sorted(found))
@@ -217,22 +217,22 @@ def stated_voc(folder: Path, tree: Path, prefix: str = "") -> Stated:
     return made
 
 
-def _voc_picture(made: Stated, tree: Path, above: str, stem: str, file: str) -> StatedPicture:
+def _voc_image(made: Stated, tree: Path, above: str, stem: str, file: str) -> StatedImage:
     name, path = f"{above}JPEGImages/{file}", tree / "Annotations" / f"{stem}.xml"
     if not path.is_file():
         made.found("annotation-missing", name, f"no {above}Annotations/{stem}.xml", exclude=True)
-        return StatedPicture(name, None, ())
+        return StatedImage(name, None, ())
     try:
         annotation = voc.read_annotation(path)
     except (DataError, OSError) as error:
         made.found("annotation-broken", name, str(error), exclude=True)
-        return StatedPicture(name, None, ())
+        return StatedImage(name, None, ())
     boxes = (StatedBox(entry.name, entry.box, f"xmin ymin xmax ymax {numbers(entry.corners)}") for entry in annotation.objects)
-    return StatedPicture(name, annotation.size, tuple(boxes))
+    return StatedImage(name, annotation.size, tuple(boxes))
 
 
 def _check_masks(made: Stated, tree: Path, above: str) -> None:
-    """Of the pictures that are listed for segmentation."""
+    """Of the images that are listed for segmentation."""
     sizes = {Path(entry.name).stem: entry.size for split in made.splits.values() for entry in split}
     stems = {
         line.split()[0]: None
@@ -256,6 +256,4 @@ def _check_masks(made: Stated, tree: Path, above: str) -> None:
         elif sizes.get(stem) not in (None, mask.shape):
             stated = sizes[stem]
             assert stated is not None
-            made.found(
-                "mask-broken", name, f"it has {mask.shape[1]} x {mask.shape[0]} pixels, the picture {stated[1]} x {stated[0]}"
-            )
+            made.found("mask-broken", name, f"it has {mask.shape[1]} x {mask.shape[0]} pixels, the image {stated[1]} x {stated[0]}")

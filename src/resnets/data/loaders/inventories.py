@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from ..annotations.objects import AnnotatedFiles, AnnotatedPictures, Several
+from ..annotations.objects import AnnotatedFiles, AnnotatedImages, Several
 from ..datasets.shards import Shards
-from ..image_source import PictureFiles
+from ..image_source import ImageFiles
 from ..sources.inventory import Inventory, Item, Listed, array, take_inventory
 
 
@@ -23,11 +23,11 @@ class ListsMore(Protocol):
         """Each of them."""
 
 
-def inventory_of(sources: Mapping[str, Any], left_out: Collection[str] = (), known: Mapping[str, Item] | None = None) -> Inventory:
+def inventory_of(sources: Mapping[str, Any], unused: Collection[str] = (), known: Mapping[str, Item] | None = None) -> Inventory:
     """Of all sources, by the name of their part ("train", "val").
 
     Args:
-        sources: of each part its `PictureFiles`, `Shards`, `AnnotatedPictures`, or tuple of tensors.
+        sources: of each part its `ImageFiles`, `Shards`, `AnnotatedImages`, or tuple of tensors.
         left_out: names of images that the run does not use.
         known: an earlier inventory, see `take_inventory`.
     """
@@ -39,7 +39,7 @@ def inventory_of(sources: Mapping[str, Any], left_out: Collection[str] = (), kno
         elif isinstance(source, tuple):
             arrays.update({f"{part}/array {i}": _of_tensor(tensor) for i, tensor in enumerate(source)})
         else:
-            files += (entry._replace(name=f"{part}/{entry.name}") for entry in _listed(source) if entry.name not in left_out)
+            files += (entry._replace(name=f"{part}/{entry.name}") for entry in _listed(source) if entry.name not in unused)
     return {**arrays, **take_inventory(files, known)}
 
 
@@ -52,7 +52,7 @@ def _listed(source: Any) -> Iterator[Listed]:
         for part in source.parts:
             for entry in _listed(part):
                 yield entry._replace(name=f"{part.name}/{entry.name}")
-    elif isinstance(source, PictureFiles):
+    elif isinstance(source, ImageFiles):
         for path, label in zip(source.paths, source.labels.tolist(), strict=True):
             yield Listed(path, source.root / path, source.classes[label])
     elif isinstance(source, AnnotatedFiles):
@@ -68,9 +68,9 @@ def _listed(source: Any) -> Iterator[Listed]:
         raise TypeError(f"{type(source).__name__} has no inventory")
 
 
-def _of_objects(pictures: AnnotatedPictures, index: int) -> str:
+def _of_objects(images: AnnotatedImages, index: int) -> str:
     """A digest of what is annotated."""
-    objects = pictures.objects(index)
+    objects = images.objects(index)
     content = b"".join(
         values.tobytes() for values in (objects.boxes, objects.labels, objects.crowd, objects.difficult, objects.areas)
     )

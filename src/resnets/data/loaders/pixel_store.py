@@ -1,9 +1,9 @@
-"""`PixelStore`: all pictures of a source, decoded once and reduced to the size that training needs, in memory or in a file.
+"""`PixelStore`: all images of a source, decoded once and reduced to the size that training needs, in memory or in a file.
 
-Legend: N pictures of the source, M of them that can be read, C channels. Pixels are uint8, (height, width, C).
+Legend: N images of the source, M of them that can be read, C channels. Pixels are uint8, (height, width, C).
 
-A file holds the pixels, one picture behind the other, then the index (`shapes` (M, 2) int32, `kept` (M,) int64, `checks` (M,) uint32:
-CRC-32 of each picture's pixels; the unreadable pictures as JSON), then a trailer with their sizes and the index's own CRC-32. Its name carries
+A file holds the pixels, one image after the other, then the index (`shapes` (M, 2) int32, `kept` (M,) int64, `checks` (M,) uint32:
+CRC-32 of each image's pixels; the unreadable images as JSON), then a trailer with their sizes and the index's own CRC-32. Its name carries
 a digest of all that its pixels follow from: names, sizes and times of the source's files, the settings and the decoder.
 """
 
@@ -25,9 +25,9 @@ from ...core.files import atomic
 from ..augmentation.crops import ResizedCrop
 from ..decoding.decode import Pixels
 from ..decoding.preprocessing import Preprocessing
-from ..image_source import PictureSource
-from ..workers.batches import Made, Making, Request, ThreadedMaking
-from ..workers.processes import ProcessMaking, processes_work
+from ..image_source import ImageSource
+from ..workers.batches import BatchProducer, RawBatch, Request, ThreadedProducer
+from ..workers.processes import ProcessProducer, processes_work
 from .rows import cut, fitted
 from .storage import pixel_file
 from .stored_images import ForStore, Stored
@@ -38,17 +38,17 @@ _TRAILER = struct.Struct("<8sQQQI")
 _SEGMENT = 64 << 20
 """Bytes that are taken from memory at once; growing one large array would copy it."""
 _AT_ONCE = 32
-"""Pictures in the making together."""
+"""Images in the making together."""
 CHECKED = 1 << 30
 """Bytes of pixels that are compared with their checks when a file is opened, spread evenly over it; all, where there are fewer."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelStore:
-    """Pixels of M pictures."""
+    """Pixels of M images."""
 
     segments: list[NDArray[np.uint8]]
-    """Flat; each picture lies whole in one of them."""
+    """Flat; each image is whole in one of them."""
     places: NDArray[np.int64]
     """(M, 2): segment, and offset in it."""
     shapes: NDArray[np.int32]
@@ -58,7 +58,7 @@ class PixelStore:
     kept: NDArray[np.int64]
     """(M,): places in the source."""
     excluded: list[tuple[str, str]]
-    """Name and reason of each unreadable picture."""
+    """Name and reason of each unreadable image."""
     where: str
     """In words."""
 
@@ -67,7 +67,7 @@ class PixelStore:
         return len(self.kept)
 
     def pixels(self, index: int) -> Pixels:
-        """A picture, as a view of the store."""
+        """An image, as a view of the store."""
         segment, offset = self.places[index].tolist()
         height, width = self.shapes[index].tolist()
         flat: Pixels = self.segments[segment][offset : offset + height * width * self.channels]
@@ -75,9 +75,9 @@ class PixelStore:
 
 
 def memory_store(
-    source: PictureSource, stored: Stored, *, workers: int, folder: Path | None, report: Callable[[str], None]
+    source: ImageSource, stored: Stored, *, workers: int, folder: Path | None, report: Callable[[str], None]
 ) -> PixelStore:
-    """Decodes all pictures of `source` into memory; `folder` is not used."""
+    """Decodes all images of `source` into memory; `folder` is not used."""
     segments: list[NDArray[np.uint8]] = []
     places: list[tuple[int, int]] = []
     index, used = _Index(), 0
@@ -100,7 +100,7 @@ def memory_store(
 
 
 def disk_store(
-    source: PictureSource, stored: Stored, *, workers: int, folder: Path | None, report: Callable[[str], None]
+    source: ImageSource, stored: Stored, *, workers: int, folder: Path | None, report: Callable[[str], None]
 ) -> PixelStore:
     """The store's file below `folder`, mapped into memory; made first where it is missing or damaged.
 
@@ -160,12 +160,12 @@ def read_store(path: Path, channels: int) -> PixelStore:
     lengths = shapes.astype(np.int64).prod(1) * channels
     places = np.stack([np.zeros(count, np.int64), np.cumsum(lengths) - lengths], 1)
     if lengths.sum() != size:
-        raise UserError(f"{path} is damaged: its pictures have {lengths.sum():,} bytes and its pixels {size:,}")
+        raise UserError(f"{path} is damaged: its images have {lengths.sum():,} bytes and its pixels {size:,}")
     # The plain array costs less at every access than numpy's class for mapped files.
     store = PixelStore([flat.view(np.ndarray)], places, shapes, channels, kept, excluded, f"in {path} ({in_words(size)})")
     for index in range(0, count, max(1, -(-size // CHECKED))):
         if zlib.crc32(store.pixels(index).data) != checks[index]:
-            raise UserError(f"{path} is damaged: the pixels of its picture {index} are not those that were written")
+            raise UserError(f"{path} is damaged: the pixels of its image {index} are not those that were written")
     return store
 
 
@@ -175,7 +175,7 @@ def in_words(size: int) -> str:
 
 
 class _Index:
-    """Grows by a picture at a time."""
+    """Grows by an image at a time."""
 
     def __init__(self) -> None:
         self.kept: list[int] = []
@@ -199,23 +199,25 @@ class _Index:
 
 
 def _decoded(
-    source: PictureSource, stored: Stored, workers: int, report: Callable[[str], None], index: _Index
+    source: ImageSource, stored: Stored, workers: int, report: Callable[[str], None], index: _Index
 ) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int], int]]:
-    """Flat pixels, height and width, and place in the source of every readable picture; the others go into `index.excluded`."""
-    maker = ForStore(source, stored)
-    making: Making = ProcessMaking(maker, workers, report) if workers and processes_work() else ThreadedMaking(maker, workers)
+    """Flat pixels, height and width, and place in the source of every readable image; the others go into `index.excluded`."""
+    row_reader = ForStore(source, stored)
+    producer: BatchProducer = (
+        ProcessProducer(row_reader, workers, report) if workers and processes_work() else ThreadedProducer(row_reader, workers)
+    )
     channels = stored.preprocessing.channels
     requests = (Request(np.arange(start, min(start + _AT_ONCE, len(source))), None) for start in range(0, len(source), _AT_ONCE))
-    report(f"{source.name} {source.split}: all {len(source):,} pictures are decoded once")
+    report(f"{source.name} {source.split}: all {len(source):,} images are decoded once")
     try:
-        for request, made in making.batches(requests, stored.capacity):
+        for request, made in producer.batches(requests, stored.capacity):
             yield from _rows(source, request, made, channels, index)
     finally:
-        making.close()
+        producer.close()
 
 
 def _rows(
-    source: PictureSource, request: Request, made: Made, channels: int, index: _Index
+    source: ImageSource, request: Request, made: RawBatch, channels: int, index: _Index
 ) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int], int]]:
     failed = dict(made.failures)
     for row, number in enumerate(request.indices.tolist()):
@@ -241,7 +243,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FromStore:
-    """Rows from stored pixels; `index` counts the pictures of the store."""
+    """Rows from stored pixels; `index` counts the images of the store."""
 
     store: PixelStore
     preprocessing: Preprocessing
@@ -261,4 +263,4 @@ class FromStore:
 
     def name_of(self, index: int) -> str:
         """For messages."""
-        return f"stored picture {index}"
+        return f"stored image {index}"

@@ -1,6 +1,6 @@
-"""What a loader is: batches to train on in random order, batches to evaluate on in order, wherever the pictures come from.
+"""What a loader is: batches to train on in random order, batches to evaluate on in order, wherever the images come from.
 
-Legend: N pictures of the data set, B rows of a batch over all processes, b those of this process, C channels, K classes.
+Legend: N images of the data set, B rows of a batch over all processes, b those of this process, C channels, K classes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 from ..sampling.draws import Draws
 from ..sampling.order import EpochOrder
 
-Before = Callable[[Tensor, Tensor, int, Draws], Tensor]
-"""Changes a uint8 batch (b, C, H, W), given the pictures' places in the data set (b,), the epoch and the batch's draws."""
-Behind = Callable[[Tensor, Draws], Tensor]
+PreNormalize = Callable[[Tensor, Tensor, int, Draws], Tensor]
+"""Changes a uint8 batch (b, C, H, W), given the images' places in the data set (b,), the epoch and the batch's draws."""
+PostNormalize = Callable[[Tensor, Draws], Tensor]
 """Changes a normalised batch (b, C, size, size)."""
 
 
@@ -29,22 +29,22 @@ class Batch:
     labels: Tensor
     """(b,), int64."""
     indices: Tensor
-    """(b,), int64: the pictures' places in the data set."""
+    """(b,), int64: the images' places in the data set."""
     total: int
     """B as planned: what the sum of losses is divided by. A file that could not be read leaves its row out and B as it is."""
     draws: Draws
-    """For changes that blend pictures."""
+    """For changes that blend images."""
     weights: Tensor | None = None
-    """(b,), float32: how much each picture's loss counts; None where all count alike."""
+    """(b,), float32: how much each image's loss counts; None where all count alike."""
 
 
 class Loader(Protocol):
-    """Pictures on their way to the network."""
+    """Images on their way to the network."""
 
     order: EpochOrder
     """Of the training batches."""
     labels: Tensor
-    """(N,), int64: the class of each picture."""
+    """(N,), int64: the class of each image."""
 
     def __len__(self) -> int:
         """N."""
@@ -53,4 +53,4 @@ class Loader(Protocol):
         """An epoch's training batches from `first_step` on."""
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every picture of this process's share once, in order, without random changes: images (b, C, size, size), labels (b,)."""
+        """Every image of this process's share once, in order, without random changes: images (b, C, size, size), labels (b,)."""

@@ -1,6 +1,6 @@
-"""A data set that lives on the compute device: uint8 pictures in memory, batches made there.
+"""A data set that lives on the compute device: uint8 images in memory, batches made there.
 
-Legend: N pictures of the data set, b rows of a batch that this process makes, C channels, H W height and width in pixels.
+Legend: N images of the data set, b rows of a batch that this process makes, C channels, H W height and width in pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..decoding.preprocessing import Preprocessing
 from ..sampling.order import EpochOrder
-from .protocol import Batch, Before, Behind
+from .protocol import Batch, PostNormalize, PreNormalize
 
 
 class ResidentLoader:
@@ -22,8 +22,8 @@ class ResidentLoader:
         images: (N, C, H, W), uint8.
         labels: (N,), int64.
         preprocessing: resizing and normalising, made on each batch.
-        order: which pictures each step takes; its share says which of them are evaluated by this process.
-        augment: changes of a training batch before and behind the preprocessing; batches in order are left as they are.
+        order: which images each step takes; its share says which of them are evaluated by this process.
+        augment: changes of a training batch before and after the preprocessing; batches in order are left as they are.
         channels_last: memory layout of the batches.
     """
 
@@ -34,7 +34,7 @@ class ResidentLoader:
         preprocessing: Preprocessing,
         order: EpochOrder,
         *,
-        augment: tuple[Before, Behind] | None = None,
+        augment: tuple[PreNormalize, PostNormalize] | None = None,
         channels_last: bool = True,
     ) -> None:
         self.images, self.labels, self.order = images, labels, order
@@ -56,13 +56,13 @@ class ResidentLoader:
             if self.augment is None:
                 images = self.preprocessing(images)
             else:
-                before, behind = self.augment
-                images = behind(self.preprocessing(before(images, indices, epoch, plan.draws)), plan.draws)
+                pre_normalize, post_normalize = self.augment
+                images = post_normalize(self.preprocessing(pre_normalize(images, indices, epoch, plan.draws)), plan.draws)
             weights = None if plan.weights is None else plan.weights.to(images.device)
             yield Batch(self._arranged(images), self.labels[indices], indices, plan.total, plan.draws, weights)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every picture of this process's share once, in order, as images (b, C, size, size) and labels (b,)."""
+        """Every image of this process's share once, in order, as images (b, C, size, size) and labels (b,)."""
         own = self.order.share.of(len(self.images))
         for start in range(own.start, own.stop, self.order.batch_size):
             part = slice(start, min(start + self.order.batch_size, own.stop))

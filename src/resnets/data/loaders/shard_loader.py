@@ -1,6 +1,6 @@
-"""`ShardLoader`: batches from a stream of encoded pictures.
+"""`ShardLoader`: batches from a stream of encoded images.
 
-Legend: N pictures, B rows of a batch over all processes, b those of this process.
+Legend: N images, B rows of a batch over all processes, b those of this process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..augmentation.crops import ResizedCrop
 from ..datasets.shards import Row, Shards, numbered
 from ..decoding.preprocessing import Preprocessing
 from ..sampling.order import EpochOrder, Share, StepPlan
-from ..workers.batches import ThreadedMaking
-from .image_loader import PictureLoader
-from .protocol import Before, Behind
+from ..workers.batches import ThreadedProducer
+from .image_loader import ImageLoader
+from .protocol import PostNormalize, PreNormalize
 from .rows import FromSource
 
 _NAMES = 10_000
-"""Pictures whose names are remembered, for messages."""
+"""Images whose names are remembered, for messages."""
 
 
 class _Window:
-    """The part of a stream that is being decoded, as a `PictureSource`: a picture's number is its place in the epoch's stream."""
+    """The part of a stream that is being decoded, as an `ImageSource`: an image's number is its place in the epoch's stream."""
 
     def __init__(self, shards: Shards, labels: NDArray[np.int64], classes: tuple[str, ...]) -> None:
         self.name, self.split, self.labels, self.classes = shards.name, shards.split, labels, classes
@@ -57,12 +57,12 @@ class _Window:
             while index not in self._held:
                 row = next(self._coming, None)
                 if row is None:
-                    raise OSError(f"the shards of {self.name} hold fewer pictures than when they were counted")
+                    raise OSError(f"the shards of {self.name} hold fewer images than when they were counted")
                 self.put(*row)
             return self._held.pop(index)
 
     def name_of(self, index: int) -> str:
-        return self._names.get(index, f"picture {index:,}")
+        return self._names.get(index, f"image {index:,}")
 
 
 class _StreamOrder(EpochOrder):
@@ -83,7 +83,7 @@ class _StreamOrder(EpochOrder):
             place += plan.total
 
 
-class ShardLoader(PictureLoader):
+class ShardLoader(ImageLoader):
     """Batches from shards.
 
     Args:
@@ -94,16 +94,16 @@ class ShardLoader(PictureLoader):
         seed: of the run.
         drop_last: leave out the last, smaller batch of an epoch.
         share: this process's place.
-        crop: the random part of a picture that training sees.
-        augment: changes of a training batch before and behind the preprocessing.
+        crop: the random part of an image that training sees.
+        augment: changes of a training batch before and after the preprocessing.
         workers: threads that decode.
         device: where batches are needed.
         channels_last: memory layout of the batches.
-        max_unreadable: share of the pictures that may be unreadable.
-        report: told of each unreadable picture.
+        max_unreadable: share of the images that may be unreadable.
+        report: told of each unreadable image.
 
     Raises:
-        ValueError: a label that is no class, or fewer pictures than a batch needs.
+        ValueError: a label that is no class, or fewer images than a batch needs.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ShardLoader(PictureLoader):
         drop_last: bool,
         share: Share,
         crop: ResizedCrop | None = None,
-        augment: tuple[Before, Behind] | None = None,
+        augment: tuple[PreNormalize, PostNormalize] | None = None,
         workers: int,
         device: torch.device,
         channels_last: bool = True,
@@ -134,7 +134,7 @@ class ShardLoader(PictureLoader):
             self.window,
             np.arange(len(self.window)),
             [],
-            ThreadedMaking(FromSource(self.window, preprocessing, cut), workers),
+            ThreadedProducer(FromSource(self.window, preprocessing, cut), workers),
             preprocessing,
             order,
             cropped=cut is not None,
@@ -152,7 +152,7 @@ class ShardLoader(PictureLoader):
         self.labels[place] = int(numbered(self.shards, [row.label], self.window.classes)[0])
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every readable picture of this process's share once, as they lie in the shards; see `PictureLoader.in_order`."""
+        """Every readable image of this process's share once, as they are in the shards; see `ImageLoader.in_order`."""
         own = self.order.share.of(len(self))
         self.labels = torch.from_numpy(self._as_they_lie.copy())
         self.window.expect(zip(range(own.start, own.stop), islice(self.shards.rows(), own.start, own.stop), strict=False))

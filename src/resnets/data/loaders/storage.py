@@ -1,6 +1,6 @@
-"""Where decoded pictures are kept: how much room they need, how much there is, and what their file is called.
+"""Where decoded images are kept: how much room they need, how much there is, and what their file is called.
 
-Legend: N pictures of the source. Importing this module loads no torch.
+Legend: N images of the source. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from ...core.files import free_room
 from ...core.machine import free_memory
-from ..decoding.decode import EncodedPicture
+from ..decoding.decode import EncodedImage
 from ..errors import Unreadable
-from ..image_source import PictureFiles, PictureSource
+from ..image_source import ImageFiles, ImageSource
 from ..sources.request import cache_directory
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Place = Literal["memory", "disk", "stream"]
 
 _LOOKED_AT = 128
-"""Pictures whose size is looked up to estimate that of all, and whose content names a source that does not name itself."""
+"""Images whose size is looked up to estimate that of all, and whose content names a source that does not name itself."""
 _SHARE_OF_MEMORY = 0.25
 """Of the free memory, that pixels may take."""
 _SHARE_OF_DISK = 0.8
@@ -36,13 +36,13 @@ class NamesItself(Protocol):
     """A source that knows a cheap digest of its whole content."""
 
     def fingerprint(self) -> str:
-        """Another one where any picture is another, or the order is."""
+        """Another one where any image is another, or the order is."""
 
 
 def choose_place(
-    source: PictureSource, stored: Stored, loading: Literal["auto", "memory", "disk", "stream"], folder: Path | None
+    source: ImageSource, stored: Stored, loading: Literal["auto", "memory", "disk", "stream"], folder: Path | None
 ) -> tuple[Place, str]:
-    """Where the pictures of `source` are to be kept, and why, in words."""
+    """Where the images of `source` are to be kept, and why, in words."""
     if loading != "auto":
         return loading, "as asked for"
     needed = expected_bytes(source, stored)
@@ -63,21 +63,21 @@ def choose_place(
     )
 
 
-def expected_bytes(source: PictureSource, stored: Stored) -> int:
-    """About how many bytes the kept pixels of all N pictures take, by the sizes of some."""
+def expected_bytes(source: ImageSource, stored: Stored) -> int:
+    """About how many bytes the kept pixels of all N images take, by the sizes of some."""
     sizes = []
     channels = stored.preprocessing.channels
     for index in _spread(len(source)):
         try:
-            picture = EncodedPicture(source.read(index), channels)
-            height, width = stored.shape(picture.height, picture.width)
+            image = EncodedImage(source.read(index), channels)
+            height, width = stored.shape(image.height, image.width)
         except (OSError, Unreadable):
             continue
         sizes.append(height * width * channels)
     return len(source) * sum(sizes) // max(1, len(sizes))
 
 
-def pixel_file(source: PictureSource, stored: Stored, folder: Path | None) -> Path:
+def pixel_file(source: ImageSource, stored: Stored, folder: Path | None) -> Path:
     """The file that holds, or would hold, the pixels of `source`; None for the folder stands for `pixels` below that of data sets."""
     folder = cache_directory() / "pixels" if folder is None else folder
     digest = hashlib.sha256(f"{stored.key}\n{fingerprint(source)}".encode()).hexdigest()[:24]
@@ -85,12 +85,12 @@ def pixel_file(source: PictureSource, stored: Stored, folder: Path | None) -> Pa
     return folder / f"{called}-{digest}.pixels"
 
 
-def fingerprint(source: PictureSource) -> str:
-    """A digest of a source's content: by its own account, by its files' names, sizes and times, or by all names and some pictures."""
+def fingerprint(source: ImageSource) -> str:
+    """A digest of a source's content: by its own account, by its files' names, sizes and times, or by all names and some images."""
     if isinstance(source, NamesItself):
         return source.fingerprint()
     digest = hashlib.sha256(f"{source.name}\n{source.split}\n{len(source)}\n".encode())
-    if isinstance(source, PictureFiles):
+    if isinstance(source, ImageFiles):
         digest.update(f"{source.root.absolute()}\n".encode(errors="surrogateescape"))
         for path in source.paths:
             try:
@@ -111,7 +111,7 @@ def fingerprint(source: PictureSource) -> str:
 
 
 def _spread(count: int) -> range:
-    """Places of some pictures, evenly over all."""
+    """Places of some images, evenly over all."""
     return range(0, count, max(1, count // _LOOKED_AT))
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a picture when all are decoded once: which size, and what that size depends on.
+"""What is kept of an image when all are decoded once: which size, and what that size depends on.
 
 Legend: H W height and width in pixels, C channels, R the shorter side that is kept.
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from ..decoding.decode import DECODER, Pixels
 from ..decoding.preprocessing import Preprocessing
 from ..decoding.sides import at_shorter_side
-from ..image_source import PictureSource
+from ..image_source import ImageSource
 from .rows import fitted, opened, resized
 
 _MARGIN = 8 / 7
@@ -24,10 +24,10 @@ _MARGIN = 8 / 7
 
 
 class Stored(BaseModel):
-    """How pictures are reduced before they are kept.
+    """How images are reduced before they are kept.
 
     For evaluation that is all that evaluation sees, so that nothing is lost. For training the shorter side becomes R, and of the longer one
-    the middle is kept, about 2 R at most; a smaller picture stays as it is. Where R is the preprocessing's `resize`, evaluation
+    the middle is kept, about 2 R at most; a smaller image stays as it is. Where R is the preprocessing's `resize`, evaluation
     from what is kept equals evaluation from the file.
     """
 
@@ -57,19 +57,19 @@ class Stored(BaseModel):
 
     @property
     def capacity(self) -> int:
-        """Bytes that a picture takes at most."""
+        """Bytes that an image takes at most."""
         channels = self.preprocessing.channels
         return self.preprocessing.size**2 * channels if self.side is None else self.side * (2 * self.side + 3) * channels
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
-        """The kept height and width of a picture of `height` x `width`."""
+        """The kept height and width of an image of `height` x `width`."""
         if self.side is None:
             return self.preprocessing.size, self.preprocessing.size
         height, width = self._resized(height, width)
         return min(height, self._longest(height)), min(width, self._longest(width))
 
     def made(self, pixels: Pixels) -> Pixels:
-        """What is kept of a picture (H, W, C)."""
+        """What is kept of an image (H, W, C)."""
         if self.side is None:
             return fitted(pixels, self.preprocessing)
         pixels = resized(pixels, *self._resized(*pixels.shape[:2]), self.preprocessing.interpolation)
@@ -94,13 +94,13 @@ class Stored(BaseModel):
 
 @dataclass(frozen=True)
 class ForStore:
-    """Makes what a store keeps of each picture (a `Maker`)."""
+    """Makes what a store keeps of each image (a `RowReader`)."""
 
-    source: PictureSource
+    source: ImageSource
     stored: Stored
 
     def make(self, index: int, numbers: Sequence[float] | None, out: NDArray[np.uint8]) -> tuple[int, int]:
-        """Writes the picture to the flat buffer `out`."""
+        """Writes the image to the flat buffer `out`."""
         pixels = self.stored.made(opened(self.source, index, self.stored.preprocessing.channels).pixels())
         out[: pixels.size] = pixels.reshape(-1)
         return pixels.shape[0], pixels.shape[1]

@@ -28,7 +28,7 @@ def seed_for(*numbers: int) -> int:
 class Draws:
     """Draws for the rows of one batch.
 
-    Every method draws for all B rows and keeps those of this process; `shared` draws for the batch as a whole. All tensors lie
+    Every method draws for all B rows and keeps those of this process; `shared` draws for the batch as a whole. All tensors are
     on the CPU, where the generator is the same on every machine.
 
     Args:

@@ -1,6 +1,6 @@
-"""Which pictures each step of each epoch takes: a pure function of seed, epoch and step (and of the pruning's losses).
+"""Which images each step of each epoch takes: a pure function of seed, epoch and step (and of the pruning's losses).
 
-Legend: N pictures of the data set, B rows of a batch over all processes, b those of this process.
+Legend: N images of the data set, B rows of a batch over all processes, b those of this process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StepPlan:
     indices: Tensor
     """(b,), int64: places in the data set."""
     weights: Tensor | None
-    """(b,), float32: how much each picture's loss counts; None where all count alike."""
+    """(b,), float32: how much each image's loss counts; None where all count alike."""
     total: int
     """B."""
     draws: Draws
@@ -57,10 +57,10 @@ class EpochOrder:
         batch_size: B; cut down to N.
         seed: of the run.
         drop_last: leave out the last, smaller batch of an epoch, so that every step is alike.
-        pruning: leaves pictures out of the epochs behind the first, or None.
-        probabilities: (N,) how often each picture is drawn, in any unit, with replacement; None for each once an epoch.
-        repeats: how often a picture comes in a row, in other changes (repeated augmentation, 1901.09335); an epoch then has N / repeats
-            different pictures.
+        pruning: leaves images out of the epochs after the first, or None.
+        probabilities: (N,) how often each image is drawn, in any unit, with replacement; None for each once per epoch.
+        repeats: how often an image comes in a row, in other changes (repeated augmentation, 1901.09335); an epoch then has N / repeats
+            different images.
         share: this process's place.
     """
 
@@ -77,21 +77,21 @@ class EpochOrder:
         share: Share = WHOLE,
     ) -> None:
         if count == 0:
-            raise UserError("the data set holds no pictures")
+            raise UserError("the data set holds no images")
         self.count, self.batch_size, self.seed, self.drop_last = count, min(batch_size, count), seed, drop_last
         if self.batch_size < share.world:
-            raise UserError(f"a batch of {self.batch_size} pictures has too few for {share.world} processes; raise --batch-size")
+            raise UserError(f"a batch of {self.batch_size} images has too few for {share.world} processes; raise --batch-size")
         self.pruning, self.probabilities, self.repeats, self.share = pruning, probabilities, repeats, share
 
     def steps_in(self, epoch: int) -> int:
         """Batches in an epoch."""
-        left_out = self.pruning.left_out if self.pruning is not None and epoch > 0 else 0
-        whole, rest = divmod(self.count - left_out, self.batch_size)
-        # A rest with fewer pictures than processes would leave one of them without any.
+        num_pruned = self.pruning.num_pruned if self.pruning is not None and epoch > 0 else 0
+        whole, rest = divmod(self.count - num_pruned, self.batch_size)
+        # A rest with fewer images than processes would leave one of them without any.
         return whole if self.drop_last else whole + (rest >= self.share.world)
 
     def place(self, step: int) -> tuple[int, int]:
-        """The epoch in which `step` lies (counted from 0), and how many steps of it come before."""
+        """The epoch in which `step` is (counted from 0), and how many steps of it come before."""
         first, later = self.steps_in(0), self.steps_in(1)
         if step < first:
             return 0, step

@@ -83,7 +83,7 @@ DIGITS_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa2
 
 
 def find(folder: Path, file: DataFile) -> Path | None:
-    """Where `file` lies in `folder`, packed or unpacked (packed if both, so that what was fetched last is what is read)."""
+    """Where `file` is in `folder`, packed or unpacked (packed if both, so that what was fetched last is what is read)."""
     for name in (file.archive_name, file.name):
         if (folder / name).is_file():
             return folder / name

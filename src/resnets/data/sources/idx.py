@@ -27,7 +27,7 @@ from ..errors import DataError
 _UNSIGNED_BYTE = 0x08
 _OTHER_TYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _GZIP_MAGIC = b"\x1f\x8b"
-# Deflate codes at most 258 bytes in two bits, so a header that promises more than this ratio lies (RFC 1951, 3.2.5).
+# Deflate codes at most 258 bytes in two bits, so a header that promises more than this ratio is false (RFC 1951, 3.2.5).
 _DEFLATE_MAX_RATIO = 1032
 _PIECE = 1 << 18  # bytes unpacked at a time: small enough to be in the processor's cache when they are copied out
 

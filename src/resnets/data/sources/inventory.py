@@ -109,7 +109,7 @@ def compare(then: Inventory, now: Inventory) -> Difference:
                 changed.append(name)
             else:
                 touched += 1
-    # All times are others: a copy of the whole, and the contents that are known speak for the rest.
+    # All times are others: a copy of the whole, and the contents that are known vouch for the rest.
     if len(undecided) + touched == len(common) and touched:
         touched += len(undecided)
     else:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core.errors import UserError
 from ...core.files import atomic_folder, write_atomically
 from ...core.reading import SETTINGS_LIMIT, read_file
-from ..annotations.coco import CocoPictures, open_coco
-from ..annotations.objects import AnnotatedPictures
+from ..annotations.coco import CocoImages, open_coco
+from ..annotations.objects import AnnotatedImages
 from ..annotations.voc import open_voc
 from ..errors import DataError
 from ..sources.request import Report, cache_directory
@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 
 class SceneSet(BaseModel):
-    """All that a set follows from; it lies beside the scenes."""
+    """All that a set follows from; it is beside the scenes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -153,7 +153,7 @@ def read_manifest(folder: Path) -> MadeScenes:
     return MadeScenes(folder, settings, objects)
 
 
-def open_scenes(split: str, folder: Path | None, report: Report) -> CocoPictures:
+def open_scenes(split: str, folder: Path | None, report: Report) -> CocoImages:
     """One split of the set, which is made first where there is none.
 
     Args:
@@ -165,9 +165,7 @@ def open_scenes(split: str, folder: Path | None, report: Report) -> CocoPictures
         DataError: Fashion-MNIST cannot be had.
     """
     if split not in GARMENTS:
-        raise UserError(
-            f"{NAME} has no split {split!r}: there are train and val (whose garments are Fashion-MNIST's test pictures)"
-        )
+        raise UserError(f"{NAME} has no split {split!r}: there are train and val (whose garments are Fashion-MNIST's test images)")
     for place in (folder, None if folder is None else folder / NAME):
         if place is not None and (place / MANIFEST).exists():
             return _opened(place, split)
@@ -177,15 +175,15 @@ def open_scenes(split: str, folder: Path | None, report: Report) -> CocoPictures
     return _opened(default_folder(), split)
 
 
-def _opened(folder: Path, split: str) -> CocoPictures:
+def _opened(folder: Path, split: str) -> CocoImages:
     made = read_manifest(folder)
-    pictures = open_coco(folder, split, name=NAME)
-    if len(pictures) != made.settings.counts[split]:
+    images = open_coco(folder, split, name=NAME)
+    if len(images) != made.settings.counts[split]:
         raise DataError(
-            f"{folder} has {len(pictures):,} scenes in {split} and should have {made.settings.counts[split]:,}; "
+            f"{folder} has {len(images):,} scenes in {split} and should have {made.settings.counts[split]:,}; "
             f"delete it and make it anew: resnets data make {NAME}"
         )
-    return pictures
+    return images
 
 
 def _difference(there: SceneSet, asked: SceneSet) -> str:
@@ -200,11 +198,11 @@ def _verify(folder: Path, settings: SceneSet) -> None:
         DataError: they differ, or are not what was asked for.
     """
     for split, count in settings.counts.items():
-        both: list[AnnotatedPictures] = [open_coco(folder, split), open_voc(folder / TREE, split)]
-        if [len(pictures) for pictures in both] != [count, count]:
-            raise DataError(f"{folder} has {[len(pictures) for pictures in both]} scenes in {split} where {count} were made")
+        both: list[AnnotatedImages] = [open_coco(folder, split), open_voc(folder / TREE, split)]
+        if [len(images) for images in both] != [count, count]:
+            raise DataError(f"{folder} has {[len(images) for images in both]} scenes in {split} where {count} were made")
         for index in range(count):
-            coco, voc = (pictures.objects(index) for pictures in both)
+            coco, voc = (images.objects(index) for images in both)
             height, width = both[0].size_of(index)
             same = np.array_equal(coco.boxes, voc.boxes) and np.array_equal(coco.labels, voc.labels)
             inside = (coco.boxes >= 0).all() and (coco.boxes[:, 2:] <= (width, height)).all()

@@ -1,10 +1,10 @@
 """Scenes as files in both common layouts: COCO's JSON beside the tree of PASCAL VOC, over the same JPEGs.
 
     annotations/instances_train.json, instances_val.json       boxes, run-length encoded masks, areas
-    VOCdevkit/VOC2007/JPEGImages/train_000000.jpg              the pictures, which both name
+    VOCdevkit/VOC2007/JPEGImages/train_000000.jpg              the images, which both name
     VOCdevkit/VOC2007/Annotations/train_000000.xml             boxes
     VOCdevkit/VOC2007/SegmentationClass/train_000000.png       masks of classes
-    VOCdevkit/VOC2007/ImageSets/{Main,Segmentation}/train.txt  which pictures belong to a split
+    VOCdevkit/VOC2007/ImageSets/{Main,Segmentation}/train.txt  which images belong to a split
     VOCdevkit/VOC2007/classes.txt                              names by label, for the tree does not say them
 
 The tree is called VOC2007 because readers of VOC know the folder by that name. Importing this module loads no torch.

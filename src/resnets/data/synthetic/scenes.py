@@ -51,7 +51,7 @@ class SceneSettings(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and its objects, those behind first."""
+    """An image and its objects, the farthest first."""
 
     pixels: NDArray[np.uint8]
     """(H, W, 3), RGB."""
@@ -83,7 +83,7 @@ def mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def draw(garments: Garments, settings: SceneSettings, random: Numbers) -> Scene:
     """A scene; it follows from its random numbers alone."""
     height, width = (_between(random, settings.size * 5 // 6, settings.size) for _ in range(2))
-    picture = background(random, height, width)
+    image = background(random, height, width)
     wanted = 0 if random.uniform() < settings.empty else 1 + random.whole(settings.objects)
     masks = np.zeros((0, height, width), bool)
     whole = np.zeros(0, np.int64)
@@ -100,8 +100,8 @@ def draw(garments: Garments, settings: SceneSettings, random: Numbers) -> Scene:
         masks = np.concatenate([masks & ~solid, solid[None]])
         whole = np.append(whole, solid.sum())
         labels.append(int(garments.labels[index]))
-        _paint(picture[top : top + cover.shape[0], left : left + cover.shape[1]], grey, cover, random)
-    return Scene(picture.astype(np.uint8), masks, np.array(labels, np.int64))
+        _paint(image[top : top + cover.shape[0], left : left + cover.shape[1]], grey, cover, random)
+    return Scene(image.astype(np.uint8), masks, np.array(labels, np.int64))
 
 
 def _between(random: Numbers, low: int, high: int) -> int:
@@ -121,7 +121,7 @@ def _sized(garment: Garment, settings: SceneSettings, random: Numbers) -> tuple[
 def _placed(
     solid: NDArray[np.bool_], masks: NDArray[np.bool_], whole: NDArray[np.int64], visible: float, random: Numbers
 ) -> tuple[int, int] | None:
-    """Where a silhouette may lie on top of those there, so that enough of each can be seen: top and left; None if nowhere was found."""
+    """Where a silhouette may be on top of those there, so that enough of each can be seen: top and left; None if nowhere was found."""
     high, wide = solid.shape
     for _ in range(_TRIES):
         top, left = random.whole(masks.shape[1] - high + 1), random.whole(masks.shape[2] - wide + 1)
@@ -132,7 +132,7 @@ def _placed(
 
 
 def _paint(part: Texture, grey: NDArray[np.uint8], cover: NDArray[np.uint8], random: Numbers) -> None:
-    """Lays a slightly tinted garment on a part of the picture, with a soft edge; its own levels are what tells a coat from a shirt."""
+    """Lays a slightly tinted garment on a part of the image, with a soft edge; its own levels are what tells a coat from a shirt."""
     tint = random.colour(0.75, 1.0)
     tint = tint / tint.max()
     dark, bright = random.uniform(0, 20), random.uniform(225, 255)

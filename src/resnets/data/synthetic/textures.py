@@ -47,16 +47,16 @@ def background(random: Numbers, height: int, width: int) -> Texture:
     """A background: a pattern between two colours, some shapes that are no garments, fine grain, and light that falls from one side."""
     first, second = random.colour(20, 235), random.colour(20, 235)
     pattern = PATTERNS[random.whole(len(PATTERNS))](random, height, width)[..., None]
-    picture: Texture = first + (second - first) * pattern
+    image: Texture = first + (second - first) * pattern
     for _ in range(random.whole(4)):
-        _shape(random, picture)
+        _shape(random, image)
     light = np.float32(0.75) + np.float32(0.5) * _gradient(random, height, width)[..., None]
     grain = (random.array(height, width, 1) - np.float32(0.5)) * np.float32(random.uniform(4, 30))
-    return np.asarray(np.clip(picture * light + grain, 0, 255), np.float32)
+    return np.asarray(np.clip(image * light + grain, 0, 255), np.float32)
 
 
 def _along(random: Numbers, height: int, width: int) -> NDArray[np.float32]:
-    """How far each pixel lies in a random direction, in pixels."""
+    """How far each pixel is in a random direction, in pixels."""
     across, down = random.uniform(-1, 1), random.uniform(-1, 1)
     length = max((across * across + down * down) ** 0.5, 1e-3)
     rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
@@ -103,9 +103,9 @@ PATTERNS = (_gradient, _stripes, _checks, _cloud, _cloud)
 """Each makes (H, W) from 0 to 1."""
 
 
-def _shape(random: Numbers, picture: Texture) -> None:
-    """Paints an ellipse or a rectangle, half transparent at least, into the picture."""
-    height, width = picture.shape[:2]
+def _shape(random: Numbers, image: Texture) -> None:
+    """Paints an ellipse or a rectangle, half transparent at least, into the image."""
+    height, width = image.shape[:2]
     high, wide = random.uniform(0.1, 0.5) * height, random.uniform(0.1, 0.5) * width
     down, across = random.uniform() * height, random.uniform() * width
     rows = np.abs(np.arange(height, dtype=np.float32) - np.float32(down)) / np.float32(high / 2)
@@ -113,4 +113,4 @@ def _shape(random: Numbers, picture: Texture) -> None:
     round_ = random.uniform() < 0.5
     inside = (rows[:, None] ** 2 + columns[None] ** 2 <= 1) if round_ else (rows[:, None] <= 1) & (columns[None] <= 1)
     cover = np.float32(random.uniform(0.2, 0.8))
-    picture[inside] += (random.colour() - picture[inside]) * cover
+    image[inside] += (random.colour() - image[inside]) * cover

@@ -26,11 +26,11 @@ _PIECES = 4
 """Parts of a batch for each thread, so that none waits long for the slowest."""
 
 
-class Maker(Protocol):
+class RowReader(Protocol):
     """Makes rows; from any thread, and from a forked process."""
 
     def make(self, index: int, numbers: Sequence[float] | None, out: NDArray[np.uint8]) -> tuple[int, int]:
-        """Writes the row of picture `index` to the start of `out` and says its height and width.
+        """Writes the row of image `index` to the start of `out` and says its height and width.
 
         Raises:
             Unreadable: there is no such row.
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass
-class Made:
+class RawBatch:
     """A batch. Its memory is used again when the next one is asked for."""
 
     pixels: NDArray[np.uint8]
@@ -64,14 +64,14 @@ class Made:
     """Rows that could not be made, and why."""
 
 
-class Making(Protocol):
+class BatchProducer(Protocol):
     """Makes batches ahead of their use."""
 
-    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, Made]]:
+    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, RawBatch]]:
         """Every request with its batch, in order; `capacity` is the number of bytes that a row takes at most."""
 
     def close(self) -> None:
-        """Ends what works behind the scenes; a later request starts it again."""
+        """Ends what works in the background; a later request starts it again."""
 
 
 def default_workers() -> int:
@@ -79,18 +79,18 @@ def default_workers() -> int:
     return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def make_rows(maker: Maker, request: Request, rows: range, made: Made) -> None:
+def make_rows(row_reader: RowReader, request: Request, rows: range, made: RawBatch) -> None:
     """Makes some rows of a batch."""
     indices = request.indices[rows.start : rows.stop : rows.step].tolist()
     numbers = None if request.numbers is None else request.numbers[rows.start : rows.stop : rows.step].tolist()
     for place, row in enumerate(rows):
         try:
-            made.shapes[row] = maker.make(indices[place], None if numbers is None else numbers[place], made.pixels[row])
+            made.shapes[row] = row_reader.make(indices[place], None if numbers is None else numbers[place], made.pixels[row])
         except Unreadable as error:
             made.failures.append((row, str(error)))
 
 
-class ThreadedMaking:
+class ThreadedProducer:
     """Makes batches in threads of this process, which run at the same time where decoding and resizing let go of Python's lock.
 
     Args:
@@ -98,14 +98,14 @@ class ThreadedMaking:
         workers: threads; 0 for none, each batch then being made when it is asked for.
     """
 
-    def __init__(self, maker: Maker, workers: int) -> None:
-        self.maker, self.workers = maker, workers
+    def __init__(self, row_reader: RowReader, workers: int) -> None:
+        self.row_reader, self.workers = row_reader, workers
         self._threads: ThreadPoolExecutor | None = None
         self._free: list[NDArray[np.uint8]] = []
 
-    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, Made]]:
+    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, RawBatch]]:
         """Every request with its batch, in order."""
-        waiting: deque[tuple[Request, NDArray[np.uint8], Made, list[Future[None]]]] = deque()
+        waiting: deque[tuple[Request, NDArray[np.uint8], RawBatch, list[Future[None]]]] = deque()
         try:
             for request in requests:
                 waiting.append(self._begun(request, capacity))
@@ -132,22 +132,24 @@ class ThreadedMaking:
             self._threads = None
         self._free.clear()
 
-    def _begun(self, request: Request, capacity: int) -> tuple[Request, NDArray[np.uint8], Made, list[Future[None]]]:
+    def _begun(self, request: Request, capacity: int) -> tuple[Request, NDArray[np.uint8], RawBatch, list[Future[None]]]:
         count = len(request.indices)
         buffer = self._free.pop() if self._free else np.empty(0, np.uint8)
         if len(buffer) < count * capacity:
             buffer = np.empty(count * capacity, np.uint8)
-        made = Made(buffer[: count * capacity].reshape(count, capacity), np.zeros((count, 2), np.int64))
+        made = RawBatch(buffer[: count * capacity].reshape(count, capacity), np.zeros((count, 2), np.int64))
         if not self.workers:
-            make_rows(self.maker, request, range(count), made)
+            make_rows(self.row_reader, request, range(count), made)
             return request, buffer, made, []
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="pictures")
+            self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="images")
         step = math.ceil(count / (self.workers * _PIECES))
         pieces = (range(start, min(start + step, count)) for start in range(0, count, step))
-        return request, buffer, made, [self._threads.submit(make_rows, self.maker, request, rows, made) for rows in pieces]
+        return request, buffer, made, [self._threads.submit(make_rows, self.row_reader, request, rows, made) for rows in pieces]
 
-    def _ended(self, request: Request, buffer: NDArray[np.uint8], made: Made, futures: list[Future[None]]) -> tuple[Request, Made]:
+    def _ended(
+        self, request: Request, buffer: NDArray[np.uint8], made: RawBatch, futures: list[Future[None]]
+    ) -> tuple[Request, RawBatch]:
         for future in futures:
             future.result()
         made.failures.sort()

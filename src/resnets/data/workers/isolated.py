@@ -30,7 +30,7 @@ _START_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Lost:
-    """What stands in a result's place where the process did not survive the job."""
+    """What takes a result's place where the process did not survive the job."""
 
     reason: str
 
@@ -40,7 +40,7 @@ def outcomes(
 ) -> Iterator[tuple[Job, Result | Lost]]:
     """`function(shared, job)` of every job, in the order in which they are done.
 
-    Only a few jobs a process are taken from `jobs` ahead of their results, so that memory does not grow with their number.
+    Only a few jobs per process are taken from `jobs` ahead of their results, so that memory does not grow with their number.
 
     Args:
         function: of a module's top level.
@@ -156,7 +156,7 @@ class _Worker(Generic[Shared, Job, Result]):
             self.process.join(10)
             reason = _ending(self.process.exitcode)
         if not self.ready:
-            raise ChildProcessError(f"a process to check pictures in could not be started ({reason}); try with --workers 0")
+            raise ChildProcessError(f"a process to check images in could not be started ({reason}); try with --workers 0")
         return Lost(reason)
 
     def abandon(self) -> list[Job]:
@@ -166,7 +166,7 @@ class _Worker(Generic[Shared, Job, Result]):
         return list(self.pending)
 
     def dismiss(self) -> None:
-        """Lets the process end, which it does when nobody speaks to it any more."""
+        """Lets the process end, which it does when no requests come any more."""
         self.connection.close()
         self.process.join(10)
 

@@ -1,8 +1,8 @@
-"""Batches made ahead of their use by processes, which may die: of a picture that crashes its decoder, or for want of memory.
+"""Batches made ahead of their use by processes, which may die: of an image that crashes its decoder, or for want of memory.
 
 Legend: b rows of a batch. Each process writes its rows straight into memory that it shares with this one; through its pipe go only
 what to do and what went wrong. Every process has a pipe of its own, since one that is killed could take a shared queue's lock with it.
-A process that dies is started again and given its rows again, which come out the same. A picture at which processes die twice is
+A process that dies is started again and given its rows again, which come out the same. An image at which processes die twice is
 named as unreadable.
 """
 
@@ -26,18 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Unreadable
-from .batches import AHEAD, Made, Maker, Request
+from .batches import AHEAD, RawBatch, Request, RowReader
 
 SLOTS = AHEAD + 1
 """Batches that the shared memory holds."""
 MOST_DEATHS = 3
-"""Deaths within one pass over the pictures, other than those that one picture explains, at which it is given up."""
+"""Deaths within one pass over the images, other than those that one image explains, at which it is given up."""
 _FATAL = 2
-"""Deaths at one picture that make it the cause."""
+"""Deaths at one image that make it the cause."""
 _LOOK_UP = 2.0
 """Seconds between a waiting process's glances at whether its parent is still there."""
 _HEAD = 1 << 14
-"""Bytes at the start of the shared memory, in which each process notes the picture that it is at."""
+"""Bytes at the start of the shared memory, in which each process notes the image that it is at."""
 
 
 def processes_work() -> bool:
@@ -58,7 +58,7 @@ class _Task:
     numbers: NDArray[np.float64] | None
 
     def without(self, index: int) -> _Task:
-        """The same rows but those of one picture."""
+        """The same rows but those of one image."""
         kept = self.indices != index
         numbers = None if self.numbers is None else self.numbers[kept]
         return _Task(self.ticket, self.start, self.capacity, self.rows[kept], self.indices[kept], numbers)
@@ -70,7 +70,7 @@ class _Batch:
 
     request: Request
     slot: int
-    made: Made
+    made: RawBatch
     missing: set[int] = field(default_factory=set)
     """Tickets of the tasks that are not done."""
 
@@ -84,7 +84,7 @@ class _Worker:
     """Given and not answered, in order; the first is being worked on."""
 
 
-class ProcessMaking:
+class ProcessProducer:
     """Makes batches in forked processes.
 
     Args:
@@ -93,18 +93,18 @@ class ProcessMaking:
         report: told of a process that died.
     """
 
-    def __init__(self, maker: Maker, workers: int, report: Callable[[str], None]) -> None:
-        self.maker, self.num_workers, self.report = maker, workers, report
+    def __init__(self, row_reader: RowReader, workers: int, report: Callable[[str], None]) -> None:
+        self.row_reader, self.num_workers, self.report = row_reader, workers, report
         self._workers: list[_Worker] = []
         self._memory: mmap.mmap | None = None
         self._slot_bytes = 0
         self._tickets = 0
         self._deaths: Counter[int] = Counter()
         self._fatal: dict[int, str] = {}
-        """Pictures at which processes died, and how."""
-        self._closing: weakref.finalize[..., ProcessMaking] | None = None
+        """Images at which processes died, and how."""
+        self._closing: weakref.finalize[..., ProcessProducer] | None = None
 
-    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, Made]]:
+    def batches(self, requests: Iterable[Request], capacity: int) -> Iterator[tuple[Request, RawBatch]]:
         """Every request with its batch, in order. No batch may have more rows than the first.
 
         Raises:
@@ -155,8 +155,8 @@ class ProcessMaking:
         _progress(self._memory)[place] = -1
         forking = multiprocessing.get_context("fork")
         ours, theirs = forking.Pipe()
-        arguments = (self.maker, theirs, self._memory, place, os.getpid())
-        process = forking.Process(target=_work, args=arguments, daemon=True, name=f"pictures-{place}")
+        arguments = (self.row_reader, theirs, self._memory, place, os.getpid())
+        process = forking.Process(target=_work, args=arguments, daemon=True, name=f"images-{place}")
         with warnings.catch_warnings():
             # Python warns of forking beside threads, whose locks the child would find taken: it takes none that threads here hold.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -169,7 +169,7 @@ class ProcessMaking:
         count = len(request.indices)
         start = _HEAD + slot * self._slot_bytes
         pixels = np.frombuffer(self._memory, np.uint8, count * capacity, start).reshape(count, capacity)
-        batch = _Batch(request, slot, Made(pixels, np.zeros((count, 2), np.int64)))
+        batch = _Batch(request, slot, RawBatch(pixels, np.zeros((count, 2), np.int64)))
         for worker in self._workers:
             rows = np.arange(worker.place, count, len(self._workers))
             if not len(rows):
@@ -190,7 +190,7 @@ class ProcessMaking:
         except OSError:
             return  # it is dead; whoever listens next finds out and sends all its tasks again, to another
 
-    def _ended(self, waiting: deque[_Batch]) -> tuple[Request, Made]:
+    def _ended(self, waiting: deque[_Batch]) -> tuple[Request, RawBatch]:
         batch = waiting[0]
         while batch.missing:
             self._listen(waiting)
@@ -241,26 +241,26 @@ class ProcessMaking:
         worker.process.join()
         how = _manner(worker.process.exitcode)
         index = int(_progress(self._memory)[worker.place])
-        name = self.maker.name_of(index) if index >= 0 else None
+        name = self.row_reader.name_of(index) if index >= 0 else None
         self._deaths[index] += 1
         if name is not None and self._deaths[index] == _FATAL:
             del self._deaths[index]
             self._fatal[index] = f"makes the process that decodes it die ({how})"
         elif self._deaths.total() >= MOST_DEATHS:
             raise ChildProcessError(
-                f"processes that decode pictures died {self._deaths.total()} times, the last one {how}"
+                f"processes that decode images died {self._deaths.total()} times, the last one {how}"
                 f"{f' at {name}' if name else ''}; if the memory is short, lower --workers or --batch-size"
             )
         else:
             at = f" at {name}" if name else ""
-            self.report(f"a process that decodes pictures died{at} ({how}); another one makes the same rows")
+            self.report(f"a process that decodes images died{at} ({how}); another one makes the same rows")
         fresh = self._started(worker.place)
         worker.process, worker.pipe = fresh.process, fresh.pipe
         for task in worker.tasks:
             self._send(worker, task)
 
 
-def _work(maker: Maker, pipe: Connection, memory: mmap.mmap, place: int, parent: int) -> None:
+def _work(row_reader: RowReader, pipe: Connection, memory: mmap.mmap, place: int, parent: int) -> None:
     """The life of a worker process."""
     import torch
 
@@ -284,7 +284,7 @@ def _work(maker: Maker, pipe: Connection, memory: mmap.mmap, place: int, parent:
                 begin = task.start + row * task.capacity
                 try:
                     out = buffer[begin : begin + task.capacity]
-                    shapes[place_in_task] = maker.make(index, None if numbers is None else numbers[place_in_task], out)
+                    shapes[place_in_task] = row_reader.make(index, None if numbers is None else numbers[place_in_task], out)
                 except Unreadable as error:
                     failures.append((row, str(error)))
         except Exception:  # a defect of ours, which the parent is to show

@@ -1,6 +1,6 @@
 """Which engine is the fastest here: what is installed, what the processor can, and how much work there is.
 
-A conversion takes seconds before the first picture and has to be earned: the rule compares them with the seconds that the faster
+A conversion takes seconds before the first image and has to be earned: the rule compares them with the seconds that the faster
 engine saves. Its figures are processor seconds of one thread, measured with resnet18 and resnet50 at 224 pixels on an AMD EPYC (Zen 4) with
 torch 2.15, onnxruntime 1.31 and OpenVINO 2026.4; elsewhere they are a guess of the right size, and `resnets benchmark` says what is
 true.
@@ -19,9 +19,9 @@ from ...networks import NetworkSpec
 from ..graph.names import EngineName
 
 FEW = 64
-"""Fewer pictures than this stay with torch, whatever the network."""
+"""Fewer images than this stay with torch, whatever the network."""
 _TORCH_RATE = 29e9
-"""Multiply-adds a second and thread of torch in fp32, one picture at a time: 65 ms for resnet18, 139 ms for resnet50."""
+"""Multiply-adds a second and thread of torch in fp32, one image at a time: 65 ms for resnet18, 139 ms for resnet50."""
 _CONVERSION_SECONDS = (3.0, 0.05)
 """Seconds of a conversion: for the first use of torch.export, and for each convolution of the network."""
 _SAVED = {"openvino": 0.43, "onnxruntime": 0.42}
@@ -53,7 +53,7 @@ def fast_precision(engine: str, device: torch.device) -> str:
 
 
 def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None = None, count: int | None = None) -> Choice:
-    """The engine that should have `count` pictures (None: many) done first.
+    """The engine that should have `count` images (None: many) done first.
 
     `precision` is that of `open_engine`: None for fp32, "auto" for the fastest one.
     """
@@ -64,7 +64,7 @@ def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None
     if device.type != "cpu":
         return choice("torch", f"the network is on {device.type}")
     if count is not None and count < FEW:
-        return choice("torch", f"a conversion pays from {FEW} pictures on")
+        return choice("torch", f"a conversion pays from {FEW} images on")
     able: list[EngineName] = [
         engine
         for engine in ("openvino", "onnxruntime")
@@ -83,7 +83,7 @@ def choose_engine(spec: NetworkSpec, device: torch.device, precision: str | None
     saved = _SAVED[best] * cost.macs * count / (_TORCH_RATE * torch.get_num_threads())
     start, each = _CONVERSION_SECONDS
     conversion = start + each * num_convolutions(spec)
-    words = f"converting takes about {conversion:.0f} s and saves about {saved:.0f} s of {count:,} pictures"
+    words = f"converting takes about {conversion:.0f} s and saves about {saved:.0f} s of {count:,} images"
     return choice(best if saved > conversion else "torch", words)
 
 

@@ -1,6 +1,6 @@
 """The contract of every engine, and the engine that is torch itself.
 
-Legend: N pictures of a batch, C channels, S spatial shape (H W for pictures), K classes. An engine is a network ready to run in one
+Legend: N images of a batch, C channels, S spatial shape (H W for images), K classes. An engine is a network ready to run in one
 runtime, whether it was converted in memory or read from an exported file; all of them take the same images and give the same logits.
 """
 
@@ -56,15 +56,15 @@ class Engine(ABC):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What turns a picture into the network's input, where it is known."""
+        """What turns an image into the network's input, where it is known."""
         return self.description.preprocessing
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N, K), float32 on the images' device, for normalised images (N, C, *S), float32; N may be 0.
 
-        A file in the form "pictures" gives probabilities only: there the images are turned back into whole pixels, and the logits are
-        the logarithms of the probabilities, which differ from the network's by a constant a picture.
+        A file in the form "uint8" gives probabilities only: there the images are turned back into whole pixels, and the logits are
+        the logarithms of the probabilities, which differ from the network's by a constant per image.
 
         Raises:
             ValueError: images of another shape than the network takes.
@@ -76,7 +76,7 @@ class Engine(ABC):
             logits = self.outputs(images)[0]
         else:
             preprocessing = self.preprocessing
-            assert preprocessing is not None  # no pictures are exported without it
+            assert preprocessing is not None  # no images are exported without it
             shift, scale = (values.to(images.device) for values in preprocessing.shift_and_scale())
             pixels = (images * scale + shift).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
             logits = self.outputs(pixels)[1].clamp_min(torch.finfo(torch.float32).tiny).log()

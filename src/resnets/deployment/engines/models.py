@@ -20,7 +20,7 @@ def open_network(model: str | Path, *, device: str | torch.device = "cpu") -> tu
             "transformers/OWNER/NAME"); or a network of the zoo by name, which is then freshly initialised.
 
     Raises:
-        ValueError: nothing has that name, or the file is none of ours.
+        ValueError: nothing has that name, or the file is not a resnets model file.
         WeightsUnavailable: the weights would have to be fetched and cannot be.
         OSError: the file cannot be read.
     """

@@ -1,6 +1,6 @@
 """ONNX: written by torch's exporter, run by onnxruntime.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes.
+Legend: N images of a batch, C channels, S spatial shape, K classes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine(Engine):
         self.session = session
 
     def outputs(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        fed = {self.description.form.input: inputs.cpu().contiguous().numpy()}
+        fed = {self.session.get_inputs()[0].name: inputs.cpu().contiguous().numpy()}
         return tuple(torch.from_numpy(output) for output in self.session.run(OUTPUTS[self.description.form.input], fed))
 
 
@@ -89,7 +89,7 @@ def open_contents(
     """The engine for a file's content. `own` as in `torch_export`, where it matters.
 
     Raises:
-        ValueError: onnxruntime is missing, the content is damaged or none of ours, or it is not in that precision.
+        ValueError: onnxruntime is missing, the content is damaged or not a resnets model file, or it is not in that precision.
     """
     needed("onnxruntime", "export")
     import onnxruntime
@@ -130,7 +130,7 @@ def _first_line(error: Exception) -> str:
 def check_whole(content: bytes, path: Path) -> None:
     """Raises:
     UserError: the graph names data in other files. Both runtimes follow such names, up and out of the folder; what `resnets export` writes
-        has everything inside. The key of such a name stands in the bytes of any graph that has one, in subgraphs too, so that none is parsed
+        has everything inside. The key of such a name is in the bytes of any graph that has one, in subgraphs too, so that none is parsed
         here.
     """
     if _LOCATION.search(content):

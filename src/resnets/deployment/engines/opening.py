@@ -1,6 +1,6 @@
 """`open_engine`: a network ready to run in the fastest runtime of this machine, or in the one that is asked for.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes. Exported files are run by what runs their format; a run, a model
+Legend: N images of a batch, C channels, S spatial shape, K classes. Exported files are run by what runs their format; a run, a model
 file, a name or a network is run by torch, or converted in memory.
 """
 
@@ -52,12 +52,12 @@ def open_engine(
     Args:
         model: an exported file (.onnx, .xml, .pt2), a model file, a run directory, a name ("resnet50/imagenet1k-v2", "cifar-resnet20"),
             or a network.
-        engine: one of `ENGINES`; "auto" takes the fastest that is installed for this network and that many pictures.
+        engine: one of `ENGINES`; "auto" takes the fastest that is installed for this network and that many images.
         precision: "fp32", "bf16" or "fp16"; None is fp32, or what an exported file was exported in; "auto" is bf16 where the processor
             computes in it and the engine gains by it, else as None.
         threads: of the processor; None for torch's number.
         device: where torch runs it ("cpu", "cuda", a device); the other engines run on the CPU.
-        count: how many pictures there will be; None for many.
+        count: how many images there will be; None for many.
         exact: with the engine torch, results equal to those of training's evaluation to the bit, at its speed.
         trust: let torch run the graph of a .pt2 file, which is a program, instead of rebuilding the network from its description;
             as --trust (RESNETS_TRUST=1) does.

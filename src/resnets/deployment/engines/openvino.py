@@ -1,6 +1,6 @@
 """OpenVINO: its intermediate representation, a pair of files (.xml the graph, .bin the weights), for CPUs.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes.
+Legend: N images of a batch, C channels, S spatial shape, K classes.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def open_contents(
     """The engine for the content of a pair of files, or of an ONNX file. `own` as in `torch_export`, where it matters.
 
     Raises:
-        ValueError: openvino is missing, the content is damaged or none of ours, or it cannot run in that precision.
+        ValueError: openvino is missing, the content is damaged or not a resnets model file, or it cannot run in that precision.
     """
     needed("openvino", "openvino")
     import openvino

@@ -1,7 +1,7 @@
 """Export: a network as a file for a runtime, which is left only where that runtime gives what PyTorch gives.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes. The file says itself what it is (`description`), and the report
-of the comparison lies beside it as FILE.parity.json.
+Legend: N images of a batch, C channels, S spatial shape, K classes. The file says itself what it is (`description`), and the report
+of the comparison is beside it as FILE.parity.json.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Exported:
     """What an export left."""
 
     path: Path
-    """The file to open; OpenVINO's weights lie beside it."""
+    """The file to open; OpenVINO's weights are beside it."""
     files: tuple[Path, ...]
     """All files, the report of the comparison last."""
     description: Description
@@ -47,18 +47,18 @@ def export_model(
     output: str | Path,
     *,
     format: Format,
-    pictures: bool = False,
+    uint8: bool = False,
     precision: str = "fp32",
     fixed_size: bool = False,
     description: Description | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Writes a network's file, with batch norms folded and any number of pictures, and the report of its comparison.
+    """Writes a network's file, with batch norms folded and any number of images, and the report of its comparison.
 
     Args:
         network: it stays as it is.
         output: the file; ".onnx", ".xml" or ".pt2" as the format has it.
-        pictures: take uint8 pictures and give labels and probabilities, see `Form.input`.
+        uint8: take uint8 images and give labels and probabilities, see `Form.input`.
         precision: of weights and arithmetic: "fp32"; "fp16" (OpenVINO: of the stored weights); "bf16" for torch-export.
         fixed_size: bind the file to the network's own size; otherwise it takes any.
         description: what to say of the network, by default what it knows of itself.
@@ -81,7 +81,7 @@ def export_model(
     folded, folding = fold(network)
     report(folding.sentence())
     about = known.in_form(
-        input="pictures" if pictures else "images",
+        input="uint8" if uint8 else "images",
         precision=precision,
         size=native_size(known) if fixed_size else None,
         folded_norms=len(folding.folded),

@@ -1,6 +1,6 @@
 """Whether an exported network gives what the network in PyTorch gives, in the runtime that will run it.
 
-Legend: N pictures of a batch, C channels, S spatial shape, K classes.
+Legend: N images of a batch, C channels, S spatial shape, K classes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BatchParity:
     """One batch, compared."""
 
     batch: int
-    """Number of pictures."""
+    """Number of images."""
     size: int
     """Their height and width in pixels."""
     max_abs_difference: float
@@ -39,9 +39,9 @@ class BatchParity:
     max_rel_difference: float
     """The same as a share of the largest logit in magnitude, or of 1 for probabilities."""
     top1_agreement: float
-    """Share of the pictures whose likeliest class is the same, in [0, 1]."""
+    """Share of the images whose likeliest class is the same, in [0, 1]."""
     undecided: int
-    """Pictures whose two likeliest classes lie nearer to each other in PyTorch than the tolerance can tell apart; they may differ."""
+    """Images whose two likeliest classes are nearer to each other in PyTorch than the tolerance can tell apart; they may differ."""
     passed: bool
 
 
@@ -88,8 +88,8 @@ def compare(network: Network, engine: Engine, *, tolerance: float | None = None,
     size = native_size(description)
     cases = [(batch, size) for batch in BATCHES]
     if description.form.size is None:
-        mean_is_picture = description.preprocessing is not None and bool(description.preprocessing.mean_picture)
-        cases += [(3, size + 32)] if not (mean_is_picture and description.form.input == "pictures") else []
+        mean_is_image = description.preprocessing is not None and bool(description.preprocessing.mean_picture)
+        cases += [(3, size + 32)] if not (mean_is_image and description.form.input == "uint8") else []
     reference = network.eval()
     rows = []
     for number, (batch, side) in enumerate(cases):
@@ -113,11 +113,11 @@ def _expected(network: Network, description: Description, inputs: Tensor) -> tup
 
 def _compare(expected: tuple[Tensor, Tensor], found: tuple[Tensor, ...], size: int, tolerance: float) -> BatchParity:
     values, labels = expected
-    pictures = len(found) > 1
+    images = len(found) > 1
     got = found[-1].float().cpu()
-    taken = found[0].cpu() if pictures else got.argmax(1)
+    taken = found[0].cpu() if images else got.argmax(1)
     right_form = got.shape == values.shape and taken.shape == labels.shape and bool(got.isfinite().all())
-    scale = 1.0 if pictures else max(float(values.abs().max()), 1e-12)
+    scale = 1.0 if images else max(float(values.abs().max()), 1e-12)
     difference = float((got - values).abs().max()) if right_form else float("inf")
     best = values.topk(min(2, values.shape[1])).values
     near = (best[:, 0] - best[:, -1]) <= 2 * tolerance * scale

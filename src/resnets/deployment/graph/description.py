@@ -1,7 +1,7 @@
 """What an exported file says about itself: everything that a model file says of its network, and the form that it was exported in.
 
 Each format has a place for strings by name (ONNX's metadata_props, OpenVINO's rt_info, the extra files of torch.export); the same
-strings lie in all of them, so that any of the files can be used without its run.
+strings are in all of them, so that any of the files can be used without its run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ...core.errors import UserError
 from ...core.text import texts, to_json
@@ -29,8 +29,8 @@ class Form(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Literal["images", "pictures"] = "images"
-    """images: (N, C, *S) float32, normalised, to logits (N, K). pictures: (N, H, W, C) uint8 of the network's size, to labels (N,) int64
+    input: Literal["images", "uint8"] = "images"
+    """images: (N, C, *S) float32, normalised, to logits (N, K). uint8: (N, H, W, C) of the network's size, to labels (N,) int64
     and probabilities (N, K) float32."""
     precision: str = "fp32"
     """Number format of the weights and the arithmetic: fp32, bf16, fp16, int8."""
@@ -40,6 +40,11 @@ class Form(BaseModel):
     """Batch norms that were folded into convolutions."""
     versions: dict[str, str] = {}
     """Packages that made the file, with their versions."""
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        return "uint8" if value == "pictures" else value  # the word of older files
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def from_strings(strings: Mapping[str, str], file: str) -> Description:
     """The description in an exported file.
 
     Raises:
-        ValueError: the file is none of ours, or its strings are damaged; the message names `file`.
+        ValueError: the file is not a resnets model file, or its strings are damaged; the message names `file`.
     """
     if strings.get("format") != FORMAT:
         raise UserError(f"{file} was not written by `resnets export`: its metadata has no {FORMAT!r}")

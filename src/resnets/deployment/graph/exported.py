@@ -1,6 +1,6 @@
 """The graph that is exported: a network with all that a program beside Python needs around it.
 
-Legend: N pictures of a batch, C channels, S spatial shape (H W for pictures), K classes.
+Legend: N images of a batch, C channels, S spatial shape (H W for images), K classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .description import Description
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What networks are exported and run in."""
-OUTPUTS = {"images": ("logits",), "pictures": ("labels", "probabilities")}
+OUTPUTS = {"images": ("logits",), "uint8": ("labels", "probabilities")}
 """What the outputs are called, by the form's input."""
 
 
@@ -32,8 +32,8 @@ class LogitsGraph(nn.Module):
         return logits.float()
 
 
-class PicturesGraph(nn.Module):
-    """Pictures (N, H, W, C) uint8, as decoders give them, to labels (N,) int64 and probabilities (N, K) float32.
+class PixelsGraph(nn.Module):
+    """Images (N, H, W, C) uint8, as decoders give them, to labels (N,) int64 and probabilities (N, K) float32.
 
     They have the network's size: resizing with antialiasing differs from runtime to runtime and stays outside.
     """
@@ -48,8 +48,8 @@ class PicturesGraph(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        images = (pictures.permute(0, 3, 1, 2).float() - self.shift) / self.scale
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        images = (pixels.permute(0, 3, 1, 2).float() - self.shift) / self.scale
         probabilities = self.logits(images).softmax(1)
         return probabilities.argmax(1), probabilities
 
@@ -63,15 +63,15 @@ def check_exportable(description: Description) -> None:
         raise UserError("only networks that give class logits can be exported; this one has none")
     if form.precision not in DTYPES:
         raise UserError(f"precision {form.precision!r} is none that networks are exported in; choose from {', '.join(DTYPES)}")
-    if form.input == "pictures":
+    if form.input == "uint8":
         if preprocessing is None:
             raise UserError(
-                "the network does not say how pictures are prepared, so that none can be taken in; export it without --pictures"
+                "the network does not say how images are prepared, so that it cannot take uint8; export it without --uint8"
             )
         if spec.dims != 2:
-            raise UserError(f"pictures have two dimensions, and this network has {spec.dims}; export it without --pictures")
+            raise UserError(f"images have two dimensions, and this network has {spec.dims}; export it without --uint8")
         if preprocessing.mean_picture and form.size is None:
-            raise UserError("the network's mean is a whole picture of its size; export it with --size fixed")
+            raise UserError("the network's mean is a whole image of its size; export it with --size fixed")
 
 
 def native_size(description: Description) -> int:
@@ -81,7 +81,7 @@ def native_size(description: Description) -> int:
 
 
 def example_inputs(description: Description, count: int, size: int | None = None, seed: int = 0) -> Tensor:
-    """Noise in the form that the graph takes: normal images (count, C, *S) float32, or evenly spread pictures (count, H, W, C) uint8."""
+    """Noise in the form that the graph takes: normal images (count, C, *S) float32, or evenly spread uint8 ones (count, H, W, C)."""
     spec, side = description.spec, size or native_size(description)
     generator = torch.Generator().manual_seed(seed)
     if description.form.input == "images":
@@ -94,16 +94,16 @@ def make_graph(network: Network, description: Description, dtype: torch.dtype) -
     if description.form.input == "images":
         return LogitsGraph(network, dtype).eval()
     assert description.preprocessing is not None
-    return PicturesGraph(network, dtype, description.preprocessing).eval()
+    return PixelsGraph(network, dtype, description.preprocessing).eval()
 
 
 def traced(graph: nn.Module, description: Description) -> ExportedProgram:
-    """The graph as torch.export sees it, with any number of pictures, and any size where the form says so.
+    """The graph as torch.export sees it, with any number of images, and any size where the form says so.
 
     Raises:
         ValueError: the network's graph does not allow that.
     """
-    # Two pictures, since torch.export takes a length of one for a constant.
+    # Two images, since torch.export takes a length of one for a constant.
     inputs = example_inputs(description, 2)
     dynamic: dict[int, object] = {0: Dim("batch", min=1)}
     if description.form.size is None:

@@ -1,11 +1,11 @@
-"""Batch-norm folding: an evaluated batch norm behind a convolution becomes part of that convolution.
+"""Batch-norm folding: an evaluated batch norm after a convolution becomes part of that convolution.
 
 Legend: O output channels, I input channels of a group, *k kernel. In evaluation a batch norm is the affine map y = s x + t of each
-channel, s = weight / sqrt(variance + epsilon), t = bias - s mean; behind a convolution x = W * a + b it gives the convolution with
+channel, s = weight / sqrt(variance + epsilon), t = bias - s mean; after a convolution x = W * a + b it gives the convolution with
 the weights s W and the bias s b + t (Jacob 2018, 1712.05877 §3.2), whatever its groups, stride, dilation and padding.
 
 Before a convolution it would pass through as well, were there neither a ReLU nor zero padding between; in the networks of the papers
-a ReLU follows every norm that stands before a convolution, and so the norms of pre-activation networks that follow a sum stay.
+a ReLU follows every norm that precedes a convolution, and so the norms of pre-activation networks that follow a sum stay.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fold(network: Network) -> tuple[Network, Folding]:
         elif len(source.users) > 1:
             kept[name] = "the convolution's map is used elsewhere, too"
         elif calls[id(norm)] > 1 or calls[id(convolution)] > 1 or any(holders[id(p)] > 1 for p in convolution.parameters()):
-            kept[name] = "the norm or its convolution stands in several places"
+            kept[name] = "the norm or its convolution is in several places"
         else:
             _take_in(convolution, *_scale_and_shift(norm))
             folded[name] = before

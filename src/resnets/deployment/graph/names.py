@@ -17,7 +17,7 @@ EXPORTED: dict[str, tuple[EngineName, ...]] = {
 }
 """Endings of exported files, and the engines that run them, the preferred one first."""
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
-"""What a format's file ends in; OpenVINO's weights lie beside it in a .bin."""
+"""What a format's file ends in; OpenVINO's weights are beside it in a .bin."""
 
 
 def is_exported(path: str | Path) -> bool:

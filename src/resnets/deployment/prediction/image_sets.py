@@ -1,6 +1,6 @@
-"""The pictures that a prediction is asked for: files, folders of them and shards, in order, each to be read by its number.
+"""The images that a prediction is asked for: files, folders of them and shards, in order, each to be read by its number.
 
-Legend: N pictures. Importing this module loads neither torch nor pyarrow.
+Legend: N images. Importing this module loads neither torch nor pyarrow.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Protocol
 
 from ...core.errors import UserError
 from ...core.reading import read_file
-from ...data.datasets.folders import PICTURE_ENDINGS, is_picture
+from ...data.datasets.folders import IMAGE_ENDINGS, is_image
 from .image_shards import is_shard, open_shard
 
 
 class Piece(Protocol):
-    """Pictures that lie together."""
+    """Images that are stored together."""
 
     def __len__(self) -> int:
         """How many."""
 
     def read(self, index: int) -> bytes:
-        """The encoded picture; OSError where it cannot be read."""
+        """The encoded image; OSError where it cannot be read."""
 
     def name_of(self, index: int) -> str:
         """What a person calls it: the path of its file, or SHARD:NAME."""
@@ -37,12 +37,12 @@ class Piece(Protocol):
         """Those from `start` up to `stop`."""
 
     def state(self) -> str:
-        """What changes when the pictures are others."""
+        """What changes when the images are others."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures in files of their own."""
+    """Images in files of their own."""
 
     paths: tuple[str, ...] = field(repr=False)
 
@@ -64,12 +64,12 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of all pieces, one behind the other."""
+class Images:
+    """Images of all pieces, one after the other."""
 
     pieces: tuple[Piece, ...]
     ends: tuple[int, ...] = ()
-    """How many pictures there are up to the end of each piece."""
+    """How many images there are up to the end of each piece."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", tuple(accumulate(len(piece) for piece in self.pieces)))
@@ -83,7 +83,7 @@ class Pictures:
         return self.pieces[piece], index - (self.ends[piece - 1] if piece else 0)
 
     def read(self, index: int) -> bytes:
-        """The encoded picture.
+        """The encoded image.
 
         Raises:
             OSError: it cannot be read.
@@ -96,10 +96,10 @@ class Pictures:
         piece, place = self._place(index)
         return piece.name_of(place)
 
-    def part(self, start: int, stop: int) -> Pictures:
+    def part(self, start: int, stop: int) -> Images:
         """Those from `start` up to `stop`, counted from 0."""
         firsts = (0, *self.ends[:-1])
-        return Pictures(
+        return Images(
             tuple(
                 piece.part(max(start - first, 0), min(stop - first, len(piece)))
                 for piece, first, end in zip(self.pieces, firsts, self.ends, strict=True)
@@ -108,19 +108,19 @@ class Pictures:
         )
 
     def digest(self) -> str:
-        """A number that is another one for other pictures: by the names of files, and by the sizes and times of shards."""
+        """A number that is another one for other images: by the names of files, and by the sizes and times of shards."""
         summed = hashlib.sha256()
         for piece in self.pieces:
             summed.update(f"{type(piece).__name__}\0{piece.state()}\n".encode("utf-8", "surrogateescape"))
         return summed.hexdigest()
 
 
-def open_pictures(paths: Sequence[Path]) -> Pictures:
-    """The pictures named: files, shards (.tar, .parquet), patterns of these, and folders, in which pictures are looked for and, where
+def open_images(paths: Sequence[Path]) -> Images:
+    """The images named: files, shards (.tar, .parquet), patterns of these, and folders, in which images are looked for and, where
     there are none, shards. Order within a folder is that of the names.
 
     Raises:
-        ValueError: a path that does not exist, a folder without pictures, or a shard that is damaged or has no pictures.
+        ValueError: a path that does not exist, a folder without images, or a shard that is damaged or has no images.
         OSError: a folder or shard cannot be read.
     """
     pieces: list[Piece] = []
@@ -133,12 +133,10 @@ def open_pictures(paths: Sequence[Path]) -> Pictures:
 
     for path in (found for named in paths for found in _matches(named)):
         if path.is_dir():
-            inside = list(_files_in(str(path), is_picture))
+            inside = list(_files_in(str(path), is_image))
             shards = [] if inside else [p for p in _files_in(str(path), is_shard) if not os.path.basename(p).startswith(".")]
             if not inside and not shards:
-                raise UserError(
-                    f"the folder {path} holds no pictures ({', '.join(PICTURE_ENDINGS)}) and no shards (.tar, .parquet)"
-                )
+                raise UserError(f"the folder {path} holds no images ({', '.join(IMAGE_ENDINGS)}) and no shards (.tar, .parquet)")
         elif path.exists():
             inside, shards = ([], [str(path)]) if is_shard(path.name) else ([str(path)], [])
         else:
@@ -148,7 +146,7 @@ def open_pictures(paths: Sequence[Path]) -> Pictures:
             end_files()
             pieces += [open_shard(shard) for shard in shards]
     end_files()
-    return Pictures(tuple(pieces))
+    return Images(tuple(pieces))
 
 
 def _matches(path: Path) -> list[Path]:
@@ -170,18 +168,18 @@ def _files_in(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
             yield path
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and every picture file in the folders named and below, in the order of their names.
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and every image file in the folders named and below, in the order of their names.
 
     Raises:
-        ValueError: a path that does not exist, or a folder without pictures.
+        ValueError: a path that does not exist, or a folder without images.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [Path(file) for file in _files_in(str(path), is_picture)]
+            inside = [Path(file) for file in _files_in(str(path), is_image)]
             if not inside:
-                raise UserError(f"the folder {path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+                raise UserError(f"the folder {path} holds no images ({', '.join(IMAGE_ENDINGS)})")
             found += inside
         elif path.exists():
             found.append(path)

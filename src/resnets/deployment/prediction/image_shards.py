@@ -1,6 +1,6 @@
-"""Shards whose pictures are read by number: tar files in WebDataset's layout, and Parquet files with a column of pictures.
+"""Shards whose images are read by number: tar files in WebDataset's layout, and Parquet files with a column of images.
 
-They are not streamed here as in training: where each picture lies is looked up once, so that their number is known, any process or machine
+They are not streamed here as in training: the place of each image is looked up once, so that their number is known, any process or machine
 reads its own part, and work that was cut off goes on without reading what it has done. Importing this module loads neither torch nor
 pyarrow.
 """
@@ -19,11 +19,11 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.reading import IMAGE_LIMIT, open_regular, read_file
-from ...data.datasets.folders import PICTURE_ENDINGS, is_picture, listed
+from ...data.datasets.folders import IMAGE_ENDINGS, is_image, listed
 from ...data.datasets.user_data import SHARD_ENDINGS
 
 _COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture")
-"""Names of a Parquet file's column of pictures, where several could be it."""
+"""Names of a Parquet file's column of images, where several could be it."""
 _ROWS = 16
 """Rows that are read from a Parquet file at once."""
 
@@ -35,12 +35,12 @@ def is_shard(name: str) -> bool:
 
 @dataclass(frozen=True)
 class TarShard:
-    """The pictures of an uncompressed tar file."""
+    """The images of an uncompressed tar file."""
 
     path: str
     names: tuple[str, ...] = field(repr=False)
     places: array[int] = field(repr=False)
-    """Where each picture begins, in bytes, and how many it has; one pair after the other."""
+    """Where each image begins, in bytes, and how many it has; one pair after the other."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,7 +68,7 @@ class TarShard:
 
 @dataclass(frozen=True)
 class ParquetShard:
-    """Rows of a Parquet file, in one column of which pictures lie."""
+    """Rows of a Parquet file, in one column of which images are."""
 
     path: str
     column: str
@@ -92,7 +92,7 @@ class ParquetShard:
             folder = os.path.dirname(self.path) or "."
             content = read_file(os.path.join(folder, path), inside=folder)
         if not isinstance(content, bytes):
-            raise OSError("the row holds no picture")
+            raise OSError("the row holds no image")
         return content
 
     def name_of(self, index: int) -> str:
@@ -148,10 +148,10 @@ def _cursor(path: str, column: str) -> _Cursor:
 
 
 def open_shard(path: str) -> TarShard | ParquetShard:
-    """The pictures of one shard.
+    """The images of one shard.
 
     Raises:
-        ValueError: it is damaged, or holds no pictures.
+        ValueError: it is damaged, or holds no images.
         OSError: it cannot be read.
     """
     return _open_tar(path) if path.lower().endswith(".tar") else _open_parquet(path)
@@ -159,13 +159,13 @@ def open_shard(path: str) -> TarShard | ParquetShard:
 
 def _open_tar(path: str) -> TarShard:
     """Of the members that share their name up to the first dot, the sample of WebDataset, those that are called NAME.ENDING are its
-    pictures, and others (NAME.mask.png) only where there are none."""
+    images, and others (NAME.mask.png) only where there are none."""
     samples: dict[str, list[tuple[str, int, int]]] = {}
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as bundle:
             for member in bundle:
                 name = member.name.rpartition("/")[2]
-                if member.isreg() and is_picture(name) and not name.startswith("."):
+                if member.isreg() and is_image(name) and not name.startswith("."):
                     key = member.name[: len(member.name) - len(name)] + name.partition(".")[0]
                     samples.setdefault(key, []).append((member.name, member.offset_data, member.size))
     except tarfile.TarError as error:
@@ -175,7 +175,7 @@ def _open_tar(path: str) -> TarShard:
         plain = [member for member in members if member[0].rpartition("/")[2].count(".") == 1]
         found += plain or members
     if not found:
-        raise UserError(f"{path} holds no pictures ({', '.join(PICTURE_ENDINGS)})")
+        raise UserError(f"{path} holds no images ({', '.join(IMAGE_ENDINGS)})")
     found.sort(key=lambda member: member[1])
     return TarShard(path, tuple(name for name, _, _ in found), array("q", [n for _, begin, size in found for n in (begin, size)]))
 
@@ -202,5 +202,5 @@ def _open_parquet(path: str) -> ParquetShard:
     ]
     able = able if len(able) == 1 else [name for name in able if name.lower() in _COLUMNS]
     if not able or not count:
-        raise UserError(f"{path} has no column of pictures; it has {listed(schema.names)}" if count else f"{path} has no rows")
+        raise UserError(f"{path} has no column of images; it has {listed(schema.names)}" if count else f"{path} has no rows")
     return ParquetShard(path, able[0], range(count))

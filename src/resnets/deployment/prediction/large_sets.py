@@ -1,6 +1,6 @@
 """Prediction over sets of any size, into one Parquet file: memory holds a part of it, and a process that is killed goes on where it was.
 
-Legend: N pictures, K classes, D channels of the stage whose features are written. Rows are made batch by batch, here or by the machines of
+Legend: N images, K classes, D channels of the stage whose features are written. Rows are made batch by batch, here or by the machines of
 a cluster (`large_sets_ray`), and gather in parts (`parts`), each of whole batches, so that the rows are the same however often the work
 was cut off.
 """
@@ -16,19 +16,19 @@ from ...core.claims import hold_file
 from ...core.environment import installed_version
 from ...data.sources.files import sha256
 from ..engines.engine import Engine
-from .image_sets import Pictures
+from .image_sets import Images
 from .output_parts import PART_ROWS, Parts, Work
 from .parquet import rows_of, rows_schema
 from .reading import read_batches
-from .scores import Answers
+from .scores import Scorer
 
 Tables = Callable[[int], Iterator[Any]]
-"""Gives the rows of all pictures from one on, in order, as tables."""
+"""Gives the rows of all images from one on, in order, as tables."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What is written of each picture beside its path, its label and its error."""
+    """What is written of each image beside its path, its label and its error."""
 
     top: int = 1
     """Classes that are named."""
@@ -37,9 +37,9 @@ class Columns:
     stage: str | None = None
     """The stage whose map, averaged over height and width, is written as D features; None for none."""
 
-    def schema(self, answers: Answers) -> Any:
+    def schema(self, scorer: Scorer) -> Any:
         """Of the rows."""
-        return rows_schema(probabilities=self.probabilities, width=answers.width)
+        return rows_schema(probabilities=self.probabilities, width=scorer.width)
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class Outcome:
     """What was done."""
 
     output: Path
-    pictures: int
+    images: int
     unreadable: int
     resumed_at: int
-    """Pictures that were done before; N where the whole file was there already."""
+    """Images that were done before; N where the whole file was there already."""
 
 
 def predict_to_file(
     engine: Engine,
     model: Path,
-    pictures: Pictures,
+    images: Images,
     output: Path,
     *,
     columns: Columns | None = None,
@@ -67,21 +67,21 @@ def predict_to_file(
     report: Callable[[str], None] = lambda message: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
-    """Predictions for all pictures as rows of the Parquet file `output`.
+    """Predictions for all images as rows of the Parquet file `output`.
 
-    Until it is whole its parts lie in the folder OUTPUT.parts beside it, which is then removed; a call with the same arguments goes on with
+    Until it is whole its parts are in the folder OUTPUT.parts beside it, which is then removed; a call with the same arguments goes on with
     what is there. The schema's metadata says, as JSON under "resnets", which model and which options made the file.
 
     Args:
         engine: runs the model.
         model: its file, by whose content a later call knows that it is the same one.
         columns: what is written; None for the likeliest class.
-        batch_size: pictures at a time; the results of another one differ by rounding.
+        batch_size: images at a time; the results of another one differ by rounding.
         workers: processes that decode ahead; 0 for none but this one.
         restart: throw away what is there of the output and of its parts.
         tables: gives the rows in the place of this process.
         report: told of decoding processes that died, and of what is there already.
-        progress: told how many pictures are done, and N.
+        progress: told how many images are done, and N.
 
     Raises:
         ValueError: a network without classes or the stage, pyarrow is missing, or the output or its parts are of another work.
@@ -89,15 +89,15 @@ def predict_to_file(
         OSError: something cannot be read or written; the parts stay.
     """
     columns = columns or Columns()
-    answers = Answers(engine, top=columns.top, stage=columns.stage)
-    schema = columns.schema(answers)
+    scorer = Scorer(engine, top=columns.top, stage=columns.stage)
+    schema = columns.schema(scorer)
     work = Work(
         model=model_digest(model),
-        pictures=pictures.digest(),
-        count=len(pictures),
+        images=images.digest(),
+        count=len(images),
         engine=engine.name,
         precision=engine.precision,
-        top=answers.top,
+        top=scorer.top,
         probabilities=columns.probabilities,
         features=columns.stage,
     )
@@ -105,43 +105,43 @@ def predict_to_file(
     with hold_file(output, report):
         parts = Parts(output, work, schema, part_rows=part_rows, restart=restart)
         if parts.complete:
-            report(f"{output} is there already, made with this model from these pictures; --restart makes it anew")
-            return Outcome(output, *parts.counts(), resumed_at=len(pictures))
+            report(f"{output} is there already, made with this model from these images; --restart makes it anew")
+            return Outcome(output, *parts.counts(), resumed_at=len(images))
         start = parts.done()
         if start:
-            report(f"{start:,} of {len(pictures):,} pictures were done before")
-        progress(start, len(pictures))
-        if start < len(pictures):
+            report(f"{start:,} of {len(images):,} images were done before")
+        progress(start, len(images))
+        if start < len(images):
             if tables is None:
-                tables = tables_here(answers, pictures, schema, batch_size=batch_size, workers=workers, report=report)
+                tables = tables_here(scorer, images, schema, batch_size=batch_size, workers=workers, report=report)
             for done in parts.write(tables(start), start):
-                progress(done, len(pictures))
+                progress(done, len(images))
         counts = parts.finish(_about(engine, model, work))
     return Outcome(output, *counts, resumed_at=start)
 
 
 def tables_here(
-    answers: Answers, pictures: Pictures, schema: Any, *, batch_size: int, workers: int, report: Callable[[str], None]
+    scorer: Scorer, images: Images, schema: Any, *, batch_size: int, workers: int, report: Callable[[str], None]
 ) -> Tables:
     """Rows made by this process, with others that decode for it."""
 
     def tables(start: int) -> Iterator[Any]:
-        batches = read_batches(pictures, answers.preprocessing, batch_size=batch_size, start=start, workers=workers, report=report)
+        batches = read_batches(images, scorer.preprocessing, batch_size=batch_size, start=start, workers=workers, report=report)
         for batch in batches:
-            yield rows_of(batch, answers(batch.pixels), answers.classes, schema)
+            yield rows_of(batch, scorer(batch.pixels), scorer.classes, schema)
 
     return tables
 
 
 def model_digest(model: Path) -> str:
-    """The SHA-256 of a model's file; of OpenVINO's two files, one behind the other's."""
+    """The SHA-256 of a model's file; of OpenVINO's two files, one followed by the other's."""
     weights = model.with_suffix(".bin")
     return sha256(model) + (f" {sha256(weights)}" if model.suffix.lower() == ".xml" and weights.is_file() else "")
 
 
 def _about(engine: Engine, model: Path, work: Work) -> dict[str, Any]:
     """What the file says of how it was made."""
-    assert engine.preprocessing is not None  # no pictures are predicted without
+    assert engine.preprocessing is not None  # no images are predicted without
     return {
         "resnets": installed_version("resnets"),
         "model": {"file": model.name, "sha256": work.model},

@@ -1,6 +1,6 @@
-"""Prediction by the machines of a Ray cluster, through Ray Data: each row of its data set says which pictures to read.
+"""Prediction by the machines of a Ray cluster, through Ray Data: each row of its data set says which images to read.
 
-Legend: N pictures, b rows of a batch. The machines read pictures and model by the paths that this one knows, on storage that all of them
+Legend: N images, b rows of a batch. The machines read images and model by the paths that this one knows, on storage that all of them
 share. What comes back are the tables that one machine would make, in their order; this process alone writes.
 """
 
@@ -21,11 +21,11 @@ from ...core.optional import arrow
 from ..engines.engine import needed
 from ..engines.opening import open_engine
 from ..graph.names import EngineName
-from .image_sets import Pictures
+from .image_sets import Images
 from .large_sets import Columns, Tables
 from .parquet import rows_of
 from .reading import read_batches
-from .scores import Answers
+from .scores import Scorer
 
 _BATCHES = 8
 """Of a row of the data set at most, so that reading is ahead of the network within it."""
@@ -108,25 +108,25 @@ class _Worker:
             device="cuda" if cluster.gpus else "cpu",
             exact=opening.exact,
         )
-        self.answers = Answers(engine, top=opening.columns.top, stage=opening.columns.stage)
-        self.schema = opening.columns.schema(self.answers)
+        self.scorer = Scorer(engine, top=opening.columns.top, stage=opening.columns.stage)
+        self.schema = opening.columns.schema(self.scorer)
 
     def __call__(self, rows: Any) -> Iterator[Any]:
-        """The tables of the pictures in `rows`, each with the column `number`, a picture's place among all."""
+        """The tables of the images in `rows`, each with the column `number`, an image's place among all."""
         pa, _ = arrow()
         for row in rows.to_pylist():
-            pictures: Pictures = pickle.loads(row["pictures"])  # our own process wrote them
+            images: Images = pickle.loads(row["images"])  # our own process wrote them
             batches = read_batches(
-                pictures, self.answers.preprocessing, batch_size=self.batch_size, workers=self.decoders, threads=True
+                images, self.scorer.preprocessing, batch_size=self.batch_size, workers=self.decoders, threads=True
             )
             for batch in batches:
-                table = rows_of(batch, self.answers(batch.pixels), self.answers.classes, self.schema)
+                table = rows_of(batch, self.scorer(batch.pixels), self.scorer.classes, self.schema)
                 first = row["first"] + batch.first
                 yield table.append_column("number", pa.array(range(first, first + table.num_rows), pa.int64()))
 
 
-def tables_of(cluster: Cluster, opening: Opening, pictures: Pictures, schema: Any) -> Tables:
-    """Rows made by the workers of a cluster, in the order of the pictures.
+def tables_of(cluster: Cluster, opening: Opening, images: Images, schema: Any) -> Tables:
+    """Rows made by the workers of a cluster, in the order of the images.
 
     The tables raise:
         ChildProcessError: a worker failed in a way that Ray could not make good.
@@ -135,11 +135,11 @@ def tables_of(cluster: Cluster, opening: Opening, pictures: Pictures, schema: An
     def tables(start: int) -> Iterator[Any]:
         ray: Any = import_module("ray")
         import_module("ray.data")
-        batches = -(-(len(pictures) - start) // opening.batch_size)
+        batches = -(-(len(images) - start) // opening.batch_size)
         step = opening.batch_size * min(_BATCHES, max(1, batches // (_ROUNDS * cluster.workers)))
         items = [
-            {"first": first, "pictures": pickle.dumps(pictures.part(first, min(first + step, len(pictures))))}
-            for first in range(start, len(pictures), step)
+            {"first": first, "images": pickle.dumps(images.part(first, min(first + step, len(images))))}
+            for first in range(start, len(images), step)
         ]
         _quiet(ray.data)
         data = ray.data.from_items(items, override_num_blocks=len(items))
@@ -171,7 +171,7 @@ def tables_of(cluster: Cluster, opening: Opening, pictures: Pictures, schema: An
 
 
 def _quiet(data: Any) -> None:
-    """Ray Data's own bars and messages would stand between ours."""
+    """Ray Data's own bars and messages would be mixed with ours."""
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
 """The folder beside a prediction's output in which its parts gather, so that a process that is killed loses one part at most.
 
-Legend: N pictures, P rows of every part but the last. Part i holds the rows from i P on; each is written whole or not at all, in their
+Legend: N images, P rows of every part but the last. Part i holds the rows from i P on; each is written whole or not at all, in their
 order, so that the parts that are there say how far the work has come.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from ...core.errors import UserError
 from ...core.files import write_atomically
@@ -32,8 +32,8 @@ class Work(BaseModel):
     format: int = 1
     model: str
     """SHA-256 of the model's file."""
-    pictures: str
-    """`Pictures.digest`."""
+    images: str = Field(validation_alias=AliasChoices("images", "pictures"))
+    """`Images.digest`."""
     count: int
     """N."""
     engine: str
@@ -46,10 +46,10 @@ class Work(BaseModel):
         """In which fields the works differ, for a person."""
         fields = [name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)]
         return ", ".join(
-            f"another {name}" if name == "model" else "other pictures" if name == "pictures" else
+            f"another {name}" if name == "model" else "other images" if name == "images" else
             f"{name} {getattr(self, name)} and not {getattr(other, name)}"
             for name in fields
-            if name != "count" or "pictures" not in fields
+            if name != "count" or "images" not in fields
         )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ class Parts:
         return part_rows
 
     def path(self, part: int) -> Path:
-        """Where a part lies."""
+        """Where a part is."""
         return self.folder / f"part-{part:06d}.parquet"
 
     def done(self) -> int:

@@ -1,6 +1,6 @@
 """Predictions as rows of a Parquet file, which pandas, polars, DuckDB and Spark read.
 
-Legend: N pictures, one row each; K classes; D channels of the stage whose features are written.
+Legend: N images, one row each; K classes; D channels of the stage whose features are written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .reading import ReadBatch
 from .scores import Answer
 
 METADATA = b"resnets"
-"""The key of the schema's metadata under which stands, as JSON, what made the file."""
+"""The key of the schema's metadata under which is, as JSON, what made the file."""
 _GROUP_BYTES, _GROUP_ROWS = 64 << 20, 1 << 17
 """A row group of the whole file ends where it has as much as one of these."""
 
@@ -39,7 +39,7 @@ def rows_schema(*, probabilities: bool, width: int | None) -> Any:
 
 
 def rows_of(batch: ReadBatch, answer: Answer, classes: tuple[str, ...], schema: Any) -> Any:
-    """A batch as a table; of pictures that could not be read only path and error are there."""
+    """A batch as a table; of images that could not be read only path and error are there."""
     pa, _ = arrow()
     count = len(batch.names)
     bad = np.zeros(count, bool)
@@ -47,7 +47,7 @@ def rows_of(batch: ReadBatch, answer: Answer, classes: tuple[str, ...], schema: 
     missing = pa.array(bad)
 
     def spread(values: Any) -> Any:
-        """(b, ...) rows of the pictures that were read, at their places among all."""
+        """(b, ...) rows of the images that were read, at their places among all."""
         whole = np.zeros((count, *values.shape[1:]), values.dtype)
         whole[~bad] = values
         return whole
@@ -121,7 +121,7 @@ def _groups(tables: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def unreadable(path: Path, count: int) -> list[tuple[str, str]]:
-    """The first `count` pictures of the file that could not be read: path and error.
+    """The first `count` images of the file that could not be read: path and error.
 
     Raises:
         OSError: the file cannot be read.

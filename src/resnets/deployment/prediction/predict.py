@@ -1,4 +1,4 @@
-"""Prediction on pictures with a model that knows its classes and its preprocessing."""
+"""Prediction on images with a model that knows its classes and its preprocessing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from ...networks import Network
 from ..engines.engine import Engine, TorchEngine
-from .image_sets import Files, Pictures, find_pictures
-from .reading import read_batches, read_picture
-from .scores import Answers
+from .image_sets import Files, Images, find_images
+from .reading import read_batches, read_image
+from .scores import Scorer
 
-__all__ = ["Prediction", "find_pictures", "predict", "read_picture"]
+__all__ = ["Prediction", "find_images", "predict", "read_image"]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of one picture, or why it could not be read."""
+    """What the network says of one image, or why it could not be read."""
 
     path: Path
     """Of its file, or SHARD:NAME."""
@@ -37,7 +37,7 @@ class Prediction:
 
 def predict(
     network: Network | Engine,
-    pictures: Iterable[Path] | Pictures,
+    images: Iterable[Path] | Images,
     *,
     top: int = 1,
     batch_size: int = 64,
@@ -45,7 +45,7 @@ def predict(
     workers: int = 0,
     report: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Prediction]:
-    """Predictions for pictures, in their order, read and computed `batch_size` at a time; unreadable ones carry an error.
+    """Predictions for images, in their order, read and computed `batch_size` at a time; unreadable ones carry an error.
 
     Args:
         precision: of a network ("fp32" or "bf16"); an engine has its own.
@@ -56,15 +56,15 @@ def predict(
         ValueError: the network knows no classes or preprocessing (it did not come from a model file).
     """
     engine = network if isinstance(network, Engine) else TorchEngine(network, precision=precision, exact=True)
-    answers = Answers(engine, top=top)
-    if not isinstance(pictures, Pictures):
-        pictures = Pictures((Files(tuple(str(path) for path in pictures)),))
-    for batch in read_batches(pictures, answers.preprocessing, batch_size=batch_size, workers=workers, report=report):
-        answer = answers(batch.pixels)
+    scorer = Scorer(engine, top=top)
+    if not isinstance(images, Images):
+        images = Images((Files(tuple(str(path) for path in images)),))
+    for batch in read_batches(images, scorer.preprocessing, batch_size=batch_size, workers=workers, report=report):
+        answer = scorer(batch.pixels)
         rows = zip(answer.classes.tolist(), answer.shares.tolist(), strict=True)
         for row, name in enumerate(batch.names):
             if row in batch.errors:
                 yield Prediction(Path(name), error=batch.errors[row])
             else:
                 best = zip(*next(rows), strict=True)
-                yield Prediction(Path(name), tuple((answers.classes[place], share) for place, share in best))
+                yield Prediction(Path(name), tuple((scorer.classes[place], share) for place, share in best))

@@ -1,6 +1,6 @@
-"""Pictures read, decoded and brought to a network's size, a batch at a time, ahead of their use: by processes, or by this one.
+"""Images read, decoded and brought to a network's size, a batch at a time, ahead of their use: by processes, or by this one.
 
-Legend: N pictures, b rows of a batch, C channels, S height and width that the network takes; pixels are uint8.
+Legend: N images, b rows of a batch, C channels, S height and width that the network takes; pixels are uint8.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.reading import read_file
-from ...data.decoding.decode import EncodedPicture, Pixels
+from ...data.decoding.decode import EncodedImage, Pixels
 from ...data.decoding.preprocessing import Preprocessing
 from ...data.errors import Unreadable
 from ...data.loaders.rows import fitted
-from ...data.workers.batches import Making, Request, ThreadedMaking
-from ...data.workers.processes import ProcessMaking, processes_work
-from .image_sets import Pictures
+from ...data.workers.batches import BatchProducer, Request, ThreadedProducer
+from ...data.workers.processes import ProcessProducer, processes_work
+from .image_sets import Images
 
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """Pictures that follow each other."""
+    """Images that follow each other."""
 
     first: int
     """The number of the first."""
     names: tuple[str, ...]
     """(b,)"""
     errors: dict[int, str]
-    """By row: why the picture could not be read."""
+    """By row: why the image could not be read."""
     pixels: Tensor
     """(b less errors, C, S, S) uint8, in channels-last memory that is used again for the next batch."""
 
 
 def seen(data: bytes, preprocessing: Preprocessing) -> Pixels:
-    """An encoded picture as evaluation and prediction see it, (S, S, C); of an animation the first frame.
+    """An encoded image as evaluation and prediction see it, (S, S, C); of an animation the first frame.
 
     Raises:
-        Unreadable: not a picture, damaged, or too large to be decoded safely; one clear sentence without a name.
+        Unreadable: not an image, damaged, or too large to be decoded safely; one clear sentence without a name.
     """
     if not data:
         raise Unreadable("the file is empty")
     try:
-        return fitted(EncodedPicture(data, preprocessing.channels).pixels(), preprocessing)
+        return fitted(EncodedImage(data, preprocessing.channels).pixels(), preprocessing)
     except Unreadable as error:
         if isinstance(error.__cause__, PIL.UnidentifiedImageError):
-            raise Unreadable("not a picture, whatever its name says") from None
+            raise Unreadable("not an image, whatever its name says") from None
         words = str(error)
         if words.startswith("has "):
             raise Unreadable(f"{words.removeprefix('has ')}; make it smaller first") from None
         raise Unreadable(f"damaged or unreadable: {words.removeprefix('is damaged: ')}") from None
 
 
-def read_picture(path: Path, preprocessing: Preprocessing) -> Tensor:
-    """The picture in a file as the network's input (1, C, S, S), float32.
+def read_image(path: Path, preprocessing: Preprocessing) -> Tensor:
+    """The image in a file as the network's input (1, C, S, S), float32.
 
     Raises:
         ValueError: as `seen`, or it cannot be read.
@@ -75,14 +75,14 @@ def read_picture(path: Path, preprocessing: Preprocessing) -> Tensor:
 class Seen:
     """Makes the rows of `read_batches`."""
 
-    pictures: Pictures
+    images: Images
     preprocessing: Preprocessing
 
     def make(self, index: int, numbers: Sequence[float] | None, out: NDArray[np.uint8]) -> tuple[int, int]:
-        """Writes the picture to the flat buffer `out`."""
+        """Writes the image to the flat buffer `out`."""
         size, channels = self.preprocessing.size, self.preprocessing.channels
         try:
-            data = self.pictures.read(index)
+            data = self.images.read(index)
         except OSError as error:
             raise Unreadable(f"cannot be read: {error.strerror or error}") from error
         out[: size * size * channels].reshape(size, size, channels)[:] = seen(data, self.preprocessing)
@@ -90,11 +90,11 @@ class Seen:
 
     def name_of(self, index: int) -> str:
         """For messages."""
-        return self.pictures.name_of(index)
+        return self.images.name_of(index)
 
 
 def read_batches(
-    pictures: Pictures,
+    images: Images,
     preprocessing: Preprocessing,
     *,
     batch_size: int,
@@ -103,28 +103,28 @@ def read_batches(
     threads: bool = False,
     report: Callable[[str], None] = lambda message: None,
 ) -> Iterator[ReadBatch]:
-    """The pictures from `start` on, in their order.
+    """The images from `start` on, in their order.
 
     Args:
         workers: processes (threads where there is no safe forking, or if `threads` says so) that decode; 0 for none but this one.
         report: told of a process that died.
 
     Raises:
-        ChildProcessError: processes die again and again; one picture at which they do is named as unreadable.
+        ChildProcessError: processes die again and again; one image at which they do is named as unreadable.
     """
-    maker = Seen(pictures, preprocessing)
+    row_reader = Seen(images, preprocessing)
     processes = workers > 0 and processes_work() and not threads
-    making: Making = ProcessMaking(maker, workers, report) if processes else ThreadedMaking(maker, workers)
+    producer: BatchProducer = ProcessProducer(row_reader, workers, report) if processes else ThreadedProducer(row_reader, workers)
     size, channels = preprocessing.size, preprocessing.channels
     requests = (
-        Request(np.arange(first, min(first + batch_size, len(pictures))), None) for first in range(start, len(pictures), batch_size)
+        Request(np.arange(first, min(first + batch_size, len(images))), None) for first in range(start, len(images), batch_size)
     )
     try:
-        for request, made in making.batches(requests, size * size * channels):
+        for request, made in producer.batches(requests, size * size * channels):
             errors = dict(made.failures)
             kept = [row for row in range(len(request.indices)) if row not in errors]
             pixels = torch.from_numpy(made.pixels[kept] if errors else made.pixels)
-            names = tuple(pictures.name_of(index) for index in request.indices.tolist())
+            names = tuple(images.name_of(index) for index in request.indices.tolist())
             yield ReadBatch(int(request.indices[0]), names, errors, pixels.view(-1, size, size, channels).permute(0, 3, 1, 2))
     finally:
-        making.close()
+        producer.close()

@@ -1,6 +1,6 @@
-"""What a network says of pictures: probabilities, the likeliest classes, and the pooled maps of a stage.
+"""What a network says of images: probabilities, the likeliest classes, and the pooled maps of a stage.
 
-Legend: b pictures of a batch, C channels, S height and width that the network takes, K classes, k of them named for each picture,
+Legend: b images of a batch, C channels, S height and width that the network takes, K classes, k of them named for each image,
 D channels of the stage whose features are wanted.
 """
 
@@ -32,8 +32,8 @@ class Answer:
     """(b, D), float32: the stage's map, averaged over height and width."""
 
 
-class Answers:
-    """An engine that is asked about pictures.
+class Scorer:
+    """An engine that is asked about images.
 
     Args:
         engine: knows its classes and its preprocessing.
@@ -68,7 +68,7 @@ class Answers:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Answer:
-        """The answer to pictures (b, C, S, S), uint8; b may be 0."""
+        """The answer to images (b, C, S, S), uint8; b may be 0."""
         pixels = pixels.to(self.device)
         with one_thread(self.device):
             images = self.preprocessing.normalized(pixels)

@@ -1,9 +1,9 @@
 """Which layer suffers most from eight bits: each layer alone is quantized, and the logits are compared.
 
-Legend: N pictures, C channels, S spatial shape, K classes, O output channels of a layer.
+Legend: N images, C channels, S spatial shape, K classes, O output channels of a layer.
 
 Quantizing is simulated in PyTorch, the same for every runtime: a layer's weights become int8, symmetric, with one scale for each output
-channel; its input becomes uint8 between the least and the greatest value that it takes on the calibration pictures (Krishnamoorthi 2018,
+channel; its input becomes uint8 between the least and the greatest value that it takes on the calibration images (Krishnamoorthi 2018,
 1806.08342 §2-3). What the runtime itself makes of a choice of layers is measured with all of them (`quantization`); the order in which
 they are tried is all that depends on this simulation. It costs one forward pass a layer.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-PICTURES = 32
-"""As many calibration pictures show a layer's blame."""
+IMAGES = 32
+"""As many calibration images show a layer's blame."""
 MEASURE = (
     "mean squared error of the logits when this layer alone is quantized (weights int8 by output channel, input uint8; simulated), "
     "as a share of the logits' variance"
@@ -50,7 +50,7 @@ def rank_layers(
     Args:
         network: in evaluation mode, on the CPU, norms folded; it stays as it is.
         images: (N, C, *S) float32, normalised.
-        batch_size: pictures a forward pass.
+        batch_size: images a forward pass.
         report: told how many layers of how many are done.
     """
     names = layers_of(network)
@@ -73,7 +73,7 @@ def rank_layers(
     spread = max(float(logits.var(unbiased=False)), torch.finfo(torch.float32).tiny)
     found = []
     for number, name in enumerate(names):
-        if name in ranges:  # a layer that no picture goes through hurts none
+        if name in ranges:  # a layer that no image goes through hurts none
             with _quantized(modules[name], *ranges[name]):
                 difference = torch.cat([network(batch).double() for batch in batches]) - logits
             found.append(Blame(name, float(difference.square().mean()) / spread))
@@ -83,7 +83,7 @@ def rank_layers(
 
 @contextmanager
 def _quantized(layer: nn.Module, low: float, high: float) -> Iterator[None]:
-    """The layer as int8 would compute it, while the block lasts; its input lies between `low` <= 0 and `high` >= 0."""
+    """The layer as int8 would compute it, while the block lasts; its input is between `low` <= 0 and `high` >= 0."""
     scale = max((high - low) / 255, torch.finfo(torch.float32).tiny)
     zero = min(255, max(0, round(-low / scale)))
 

@@ -1,11 +1,11 @@
 """Quantization after training: a network's convolutions in eight-bit integers, within a budget of accuracy that is measured.
 
-Legend: N pictures, C channels, S spatial shape, K classes. A drop is a difference of top-1 accuracy in percentage points, between the
-network in float32 and as int8 in the same runtime, on the same pictures.
+Legend: N images, C channels, S spatial shape, K classes. A drop is a difference of top-1 accuracy in percentage points, between the
+network in float32 and as int8 in the same runtime, on the same images.
 
 All layers are quantized; where that costs more than the budget, the most blamed ones (`quantization_blame`) stay in float: 1, 2, 4, ...
 of them until the budget holds, then as few as bisection finds. A file is left only where the runtime that is meant to run it really
-computes its convolutions in integers; beside it lies FILE.quantization.json with every trial and the ranking.
+computes its convolutions in integers; beside it is FILE.quantization.json with every trial and the ranking.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..graph.description import Description, description_of
 from ..graph.exported import check_exportable, make_graph, native_size, traced
 from ..graph.folding import Folding
 from ..graph.names import ENDINGS
-from .blame import MEASURE, PICTURES, Blame, rank_layers, worst
+from .blame import IMAGES, MEASURE, Blame, rank_layers, worst
 from .data import QuantizationData
 from .graph import Convolutions, Form, kept_in_float, prepared
 
@@ -73,7 +73,7 @@ class Quantized:
     """What a quantization left."""
 
     path: Path
-    """The file to open; OpenVINO's weights lie beside it."""
+    """The file to open; OpenVINO's weights are beside it."""
     files: tuple[Path, ...]
     """All files, the report last."""
     description: Description
@@ -97,7 +97,7 @@ def quantize_model(
     Args:
         network: it stays as it is.
         output: the file; ".xml" or ".onnx" as the format has it.
-        data: pictures to calibrate with and pictures to measure on.
+        data: images to calibrate with and images to measure on.
         format: "openvino", quantized by nncf, or "onnx", with QDQ for onnxruntime.
         max_drop: percentage points of top-1 accuracy that may be lost.
         fixed_size: bind the file to the network's own size; otherwise it takes any.
@@ -118,10 +118,10 @@ def quantize_model(
     report(folding.sentence())
     report(f"measuring {form.engine.version} in float32 on {data.name}")
     before = _measured(form.engine, data)
-    report(f"in float32: {_points(before.top1)} % right of {before.num_images:,} pictures")
-    pictures = data.calibration[:PICTURES]
-    report(f"ranking layers by what quantizing one alone does to the logits of {len(pictures)} pictures")
-    ranking = rank_layers(ready, pictures, report=_now_and_then(report))
+    report(f"in float32: {_points(before.top1)} % right of {before.num_images:,} images")
+    images = data.calibration[:IMAGES]
+    report(f"ranking layers by what quantizing one alone does to the logits of {len(images)} images")
+    ranking = rank_layers(ready, images, report=_now_and_then(report))
     search = _Search(form, about, data, before, ranking, _convolutions(ready), output, report)
     chosen = search.within(max_drop)
     engine = search.engine(chosen)
@@ -134,13 +134,13 @@ def quantize_model(
         "before": before.headline(),
         "after": chosen.result.headline(),
         "flips": data.flips,
-        "measured_on": {"pictures": data.name, "num_images": before.num_images},
-        "calibrated_on": {"pictures": data.calibration_name, "num_images": len(data.calibration)},
+        "measured_on": {"images": data.name, "num_images": before.num_images},
+        "calibrated_on": {"images": data.calibration_name, "num_images": len(data.calibration)},
         "convolutions": asdict(chosen.convolutions),
         "float_layers": list(chosen.float_layers),
         "float_operations": sorted(search.kept(chosen.float_layers)),
         "trials": [trial.row() for trial in search.trials.values()],
-        "ranking": {"measure": MEASURE, "num_images": len(pictures), "layers": [asdict(blame) for blame in ranking]},
+        "ranking": {"measure": MEASURE, "num_images": len(images), "layers": [asdict(blame) for blame in ranking]},
         "form": engine.description.form.model_dump(mode="json"),
         "environment": describe_environment(),
     }
@@ -258,7 +258,7 @@ class _Search:
                     f"so that {self.output} was not written"
                 )
             result = _measured(engine, self.data)
-            # Of whole pictures: a difference of shares would miss a budget that is met exactly.
+            # Of whole images: a difference of shares would miss a budget that is met exactly.
             drop = 100 * (_num_right(self.before) - _num_right(result)) / result.num_images
             self.trials[count] = Trial(layers, drop, result, found, contents)
             self.report(f"{_points(result.top1)} % right: {_loss(drop)}; {found.integer} of {found.total} convolutions in integers")

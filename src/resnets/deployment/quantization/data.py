@@ -1,6 +1,6 @@
-"""What a quantization learns from and is measured on: training pictures that show the ranges of the maps, and pictures with known classes.
+"""What a quantization learns from and is measured on: training images that show the ranges of the maps, and images with known classes.
 
-Legend: N pictures, C channels, S spatial shape (H W for pictures).
+Legend: N images, C channels, S spatial shape (H W for images).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class QuantizationData:
-    """Pictures as the network takes them."""
+    """Images as the network takes them."""
 
     calibration: Tensor
     """(N, C, *S) float32, normalised: the ranges of all maps are measured on these, and blame is laid by them."""
     batches: Callable[[], Batches]
     """Each call gives the same batches again: images (B, C, *S) float32, normalised, and labels (B,) int64."""
-    calibration_name: str = "calibration pictures"
-    name: str = "measured pictures"
+    calibration_name: str = "calibration images"
+    name: str = "measured images"
     """What they are, in words."""
     flips: bool = False
-    """Whether accuracy is that of the logits averaged over a picture and its mirror image."""
+    """Whether accuracy is that of the logits averaged over an image and its mirror image."""
 
 
 def open_quantization_data(
@@ -51,30 +51,30 @@ def open_quantization_data(
     recipe: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> QuantizationData:
-    """Calibration pictures from the training part of a data set, and those of its test part to measure accuracy on.
+    """Calibration images from the training part of a data set, and those of its test part to measure accuracy on.
 
     Args:
         description: of the network, which knows its classes and its preprocessing.
         data: a named data set, a folder or a CSV; None for what the network was trained on.
-        folder: where a named data set's files lie.
-        calibration: number of calibration pictures, drawn at random by a fixed seed.
-        limit: measure on that many pictures only, drawn in the same way; None for all.
-        exclude: list of pictures to leave out.
-        flips: average a picture and its mirror image when accuracy is measured; None for as in training.
-        batch_size: pictures a batch.
+        folder: where a named data set's files are.
+        calibration: number of calibration images, drawn at random by a fixed seed.
+        limit: measure on that many images only, drawn in the same way; None for all.
+        exclude: list of images to leave out.
+        flips: average an image and its mirror image when accuracy is measured; None for as in training.
+        batch_size: images per batch.
         run: the network's run directory, which remembers what was held out.
         recipe: what it was trained with; None for what the description says.
         report: told a line about each thing that a user should know.
 
     Raises:
         ValueError: no such data, or the network does not know its classes or its preprocessing.
-        OSError: the pictures cannot be read.
+        OSError: the images cannot be read.
     """
     classes, preprocessing = description.classes, description.preprocessing
     if classes is None or preprocessing is None:
-        raise UserError("the network knows neither its classes nor its preprocessing, and so no pictures can be shown to it")
+        raise UserError("the network knows neither its classes nor its preprocessing, and so no images can be shown to it")
     if calibration < 1 or (limit is not None and limit < 1):
-        raise UserError(f"calibration={calibration} and limit={limit} are numbers of pictures; give at least 1")
+        raise UserError(f"calibration={calibration} and limit={limit} are numbers of images; give at least 1")
     trained_with = description.provenance.get("recipe", {}) if recipe is None else recipe
     name = data or trained_with.get("data")
     if name is None:
@@ -101,7 +101,7 @@ def _batches(loader: Loader, limit: int | None) -> Batches:
 
 
 def first(batches: Batches, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first `limit` pictures of the batches."""
+    """The first `limit` images of the batches."""
     left = limit
     for images, labels in batches:
         yield images[:left], labels[:left]

@@ -81,7 +81,7 @@ class Form(ABC):
 
 
 def prepared(network: Network) -> tuple[Network, Folding]:
-    """A copy for integers: norms folded, and a ReLU before a max pool instead of behind it. Both orders give the same, but here the
+    """A copy for integers: norms folded, and a ReLU before a max pool instead of after it. Both orders give the same, but here the
     ReLU becomes part of the convolution, so that its map is stored and pooled in bytes and never in float."""
     copied, folding = fold(network)
     copied = copied.cpu().float()

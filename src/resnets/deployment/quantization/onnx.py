@@ -1,8 +1,8 @@
-"""INT8 for onnxruntime: the graph gets pairs of QuantizeLinear and DequantizeLinear (QDQ), which onnxruntime joins with what stands between
+"""INT8 for onnxruntime: the graph gets pairs of QuantizeLinear and DequantizeLinear (QDQ), which onnxruntime joins with what is between
 them into integer operations when it opens the file.
 
-Legend: N pictures, C channels, S spatial shape. Weights are int8, symmetric, by output channel; maps uint8, for which the processors'
-instructions (VNNI and the like: unsigned by signed) are made, between the means over pictures of their least and greatest values. On
+Legend: N images, C channels, S spatial shape. Weights are int8, symmetric, by output channel; maps uint8, for which the processors'
+instructions (VNNI and the like: unsigned by signed) are made, between the means over images of their least and greatest values. On
 x86 processors without VNNI sums of two products may saturate.
 """
 
@@ -123,12 +123,12 @@ def _preprocessed(content: bytes) -> Any:
 
 
 def _ranges(model: Any, calibration: Tensor, name: str) -> Any:
-    """Least and greatest value of every map: means over the pictures, which one odd picture does not stretch."""
+    """Least and greatest value of every map: means over the images, which one odd image does not stretch."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
-    class Pictures(CalibrationDataReader):  # type: ignore[misc]
+    class Images(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left: Iterator[Tensor] = iter(torch.split(calibration, 1))
 
@@ -147,7 +147,7 @@ def _ranges(model: Any, calibration: Tensor, name: str) -> Any:
             extra_options={"moving_average": True},
         )
         with torch.inference_mode():
-            calibrator.collect_data(Pictures())
+            calibrator.collect_data(Images())
         return calibrator.compute_data()
 
 

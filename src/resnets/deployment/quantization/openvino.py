@@ -1,7 +1,7 @@
 """INT8 for OpenVINO, by nncf: the graph gets FakeQuantize operations, which OpenVINO turns into integer arithmetic where it compiles it.
 
-Legend: N pictures, C channels, S spatial shape. Weights are int8, symmetric, by output channel; maps uint8 (or int8 where they have
-negative values) between the means over pictures of their least and greatest values; biases are corrected for the error's mean
+Legend: N images, C channels, S spatial shape. Weights are int8, symmetric, by output channel; maps uint8 (or int8 where they have
+negative values) between the means over images of their least and greatest values; biases are corrected for the error's mean
 (Nagel 2019, 1906.04721 §4.2).
 """
 

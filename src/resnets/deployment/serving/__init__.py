@@ -1,1 +1,1 @@
-"""A trained network behind an address: a page for people and requests for programs."""
+"""A trained network served at an address: a page for people and requests for programs."""

@@ -2,7 +2,7 @@
 
 A page in any browser tab may send requests to an address of this machine (cross-site requests), and a name that resolves to it may make them
 look like the page's own (DNS rebinding). So a request has to name this server as its host, come from its own page or from no page at all,
-be for one of the few routes that the page and the two ways for scripts need, be small, and arrive in time. Files named in it have to lie in
+be for one of the few routes that the page and the two ways for scripts need, be small, and arrive in time. Files named in it have to be in
 the folder of uploads; addresses in it are taken out, since the server fetches nothing.
 """
 
@@ -61,7 +61,7 @@ class Gate:
     """The outermost part of the server.
 
     Args:
-        app: what is behind it.
+        app: what it guards.
         folder: of uploads, the only files that a request may name.
         hosts: names under which the server may be asked, besides addresses in numbers and localhost.
         max_bytes: of an uploaded file.
@@ -144,7 +144,7 @@ class Gate:
         return self.max_bytes if path == "/predict" else self.max_bytes + OVERHEAD if path in _WITH_FILES else OVERHEAD
 
     def _too_large(self) -> str:
-        return f"more than {in_words(self.max_bytes)}; make the picture smaller, or start the server with a larger --max-upload"
+        return f"more than {in_words(self.max_bytes)}; make the image smaller, or start the server with a larger --max-upload"
 
     async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
         """Hands the request on, its body read, bounded and checked."""
@@ -198,10 +198,10 @@ class Gate:
         await self.app(scope, once, answer)
 
     def _checked(self, value: Any) -> Any:
-        """A request's data in which every file lies in the folder of uploads and no address is left.
+        """A request's data in which every file is in the folder of uploads and no address is left.
 
         Raises:
-            Refused: a file lies elsewhere.
+            Refused: a file is elsewhere.
         """
         if isinstance(value, dict):
             if isinstance(value.get("path"), str):
@@ -236,7 +236,7 @@ def own_file(path: str | os.PathLike[str], folder: Path) -> Path:
     """The path of a file that was sent.
 
     Raises:
-        Refused: it lies elsewhere.
+        Refused: it is elsewhere.
     """
     check_inside(os.fspath(path), folder)
     return Path(path)

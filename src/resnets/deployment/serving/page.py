@@ -1,6 +1,6 @@
-"""The page of a served network: a picture in, what the network says of it out, drawn by gradio.
+"""The page of a served network: an image in, what the network says of it out, drawn by gradio.
 
-What a picture is, is decided by our own reading of it: gradio hands over the file as it was sent. Importing this module imports gradio.
+What an image is, is decided by our own reading of it: gradio hands over the file as it was sent. Importing this module imports gradio.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import gradio
 from ...core.reading import Refused, read_file
 from .gate import own_file
 from .samples import Sample
-from .served import BARS, BadPicture, Served, answer_as_json, guarded
+from .served import BARS, BadImage, Served, answer_as_json, guarded
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
 PREVIEW = 640
-"""Pixels along the longer side of the picture as the page shows it back."""
+"""Pixels along the longer side of the image as the page shows it back."""
 KEPT_SECONDS = 3600
 """How long an upload stays on disk."""
 
@@ -31,7 +31,7 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
 
     Args:
         served: the network.
-        samples: pictures to choose from.
+        samples: images to choose from.
         folder: of uploads; no other file is looked at.
         address: under which the page is reached, without a slash at its end.
         limit: of an upload, in words.
@@ -41,10 +41,10 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
     waiting = str(words.waiting(limit, bool(samples)))
 
     def show(path: Path, view: str | None) -> tuple[str | None, Any, str]:
-        """What follows from a picture: its file, how it is shown back, and what is said of it."""
+        """What follows from an image: its file, how it is shown back, and what is said of it."""
         try:
             answer, small = guarded(lambda: (served.answer(path, view=view), preview(path)))
-        except BadPicture as error:
+        except BadImage as error:
             return None, None, str(words.failed(path.name, str(error)))
         return str(path), small, str(words.answer(answer, path.name, served.nothing, BARS))
 
@@ -60,15 +60,15 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
     def cleared() -> tuple[None, str]:
         return None, waiting
 
-    def scripted(picture: str | None, top: float | None = BARS) -> dict[str, Any]:
-        """What the network says of a picture; `top` is the number of classes that a classifier names."""
-        if picture is None:
-            return {"error": "no picture was sent"}
+    def scripted(image: str | None, top: float | None = BARS) -> dict[str, Any]:
+        """What the network says of an image; `top` is the number of classes that a classifier names."""
+        if image is None:
+            return {"error": "no image was sent"}
         asked = BARS if top is None else top
         if not 1 <= asked < 10**6:  # a NaN is not, either
             return {"error": f"top={asked} is no number of classes"}
         try:
-            return answer_as_json(served, own_file(picture, folder), int(asked))
+            return answer_as_json(served, own_file(image, folder), int(asked))
         except Refused as error:
             return {"error": str(error)}
 
@@ -77,12 +77,12 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
         chosen = gradio.State(None)
         with gradio.Row(equal_height=False):
             with gradio.Column(scale=4, min_width=300):
-                picture = gradio.Image(
-                    sources=["upload", "clipboard"], show_label=False, height=340, buttons=[], elem_classes="rs-picture",
-                    elem_id="picture", placeholder="# Drop a picture\nor press to choose one",
+                image = gradio.Image(
+                    sources=["upload", "clipboard"], show_label=False, height=340, buttons=[], elem_classes="rs-image",
+                    elem_id="image", placeholder="# Drop an image\nor press to choose one",
                 )  # fmt: skip
                 # The file reaches us as it is, and not as gradio would read it. (gradio writes a file beside the source of a subclass.)
-                picture.preprocess = lambda payload: payload  # type: ignore[method-assign,assignment,return-value]
+                image.preprocess = lambda payload: payload  # type: ignore[method-assign,assignment,return-value]
                 gallery = gradio.Gallery(
                     [(str(sample.path), sample.name) for sample in samples], show_label=False, columns=5, height="auto",
                     allow_preview=False, object_fit="cover", buttons=[], elem_classes="rs-samples", elem_id="samples",
@@ -96,12 +96,12 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
                 said = gradio.HTML(waiting, padding=False, elem_id="said")
         gradio.HTML(str(script), padding=False)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "concurrency_limit": None}
-        outputs = [chosen, picture, said]
-        picture.upload(uploaded, [picture, views], outputs, show_progress_on=said, **private)
-        picture.clear(cleared, None, [chosen, said], **private)
+        outputs = [chosen, image, said]
+        image.upload(uploaded, [image, views], outputs, show_progress_on=said, **private)
+        image.clear(cleared, None, [chosen, said], **private)
         gallery.select(sampled, views, outputs, show_progress_on=said, **private)
         views.input(viewed, [chosen, views], said, show_progress_on=said, trigger_mode="always_last", **private)
-        file, top = gradio.File(visible=False, label="picture"), gradio.Number(BARS, visible=False, label="top")
+        file, top = gradio.File(visible=False, label="image"), gradio.Number(BARS, visible=False, label="top")
         result = gradio.JSON(visible=False)
         gradio.Button(visible=False).click(scripted, [file, top], result, api_name="predict", concurrency_limit=None)
     page: gradio.Blocks = made
@@ -109,12 +109,12 @@ def build_page(served: Served, samples: Sequence[Sample], *, folder: Path, addre
 
 
 def preview(path: Path) -> Any:
-    """The picture as a viewer shows it, small, and as squares where its pixels are few; of any kind that can be read."""
+    """The image as a viewer shows it, small, and as squares where its pixels are few; of any kind that can be read."""
     import PIL.Image
 
-    from ...data.decoding.decode import EncodedPicture
+    from ...data.decoding.decode import EncodedImage
 
-    pixels = EncodedPicture(read_file(path), 3).pixels((PREVIEW, PREVIEW))
+    pixels = EncodedImage(read_file(path), 3).pixels((PREVIEW, PREVIEW))
     image = PIL.Image.fromarray(pixels)
     if max(image.size) > PREVIEW:
         image.thumbnail((PREVIEW, PREVIEW), PIL.Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Pictures to try a network on: a few of a user's folder, or of what is measured where the network was trained.
+"""Images to try a network on: a few of a user's folder, or of what is measured where the network was trained.
 
 Importing this module loads no torch.
 """
@@ -21,45 +21,45 @@ MOST = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture file, and what a person calls it."""
+    """An image file, and what a person calls it."""
 
     path: Path
     name: str
 
 
 def samples_in(folder: Path, most: int = MOST) -> list[Sample]:
-    """Pictures of a folder, evenly over the order of their paths; where folders in it are classes, they are named by them.
+    """Images of a folder, evenly over the order of their paths; where folders in it are classes, they are named by them.
 
     Raises:
-        ValueError: no such folder, or one without pictures.
+        ValueError: no such folder, or one without images.
     """
-    from ..prediction.predict import find_pictures
+    from ..prediction.predict import find_images
 
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} to take samples from")
-    found = find_pictures([folder])
+    found = find_images([folder])
     return [
         Sample(found[i], found[i].stem if found[i].parent == folder else found[i].parent.name) for i in spread(len(found), most)
     ]
 
 
 def samples_of(data: str, folder: Path, *, data_folder: Path | None = None, most: int = MOST) -> list[Sample]:
-    """One picture of each class, or of as many as fit, of what a classifier was measured on; nothing is fetched.
+    """One image of each class, or of as many as fit, of what a classifier was measured on; nothing is fetched.
 
     Args:
         data: a named data set that is at hand, a folder or a CSV.
         folder: where the files are written.
-        data_folder: where a named data set lies; None for the cache.
+        data_folder: where a named data set is; None for the cache.
 
     Raises:
-        ValueError: the pictures are not at hand (`DataError` says why).
+        ValueError: the images are not at hand (`DataError` says why).
         OSError: they cannot be read or written.
     """
     if data in DATASETS:
         arrays = load(data, "test", data_folder, offline=True, report=lambda line: None)
 
         def encoded(index: int) -> bytes:
-            from ...reports.pictures import as_image
+            from ...reports.images import as_image
 
             buffer = io.BytesIO()
             as_image(arrays.images[index]).save(buffer, "PNG")
@@ -67,14 +67,14 @@ def samples_of(data: str, folder: Path, *, data_folder: Path | None = None, most
 
         return _written(folder, _firsts(arrays.labels.tolist(), arrays.classes, most), encoded, lambda index: ".png")
     if not is_path(data) or is_shards(data):
-        raise UserError(f"no samples are taken of {data}; name a folder of pictures with --samples")
+        raise UserError(f"no samples are taken of {data}; name a folder of images with --samples")
     own = find_own(data)
-    pictures = own.evaluation or own.training
+    images = own.evaluation or own.training
     return _written(
         folder,
-        _firsts(pictures.labels.tolist(), pictures.classes, most),
-        pictures.read,
-        lambda index: PurePosixPath(pictures.name_of(index)).suffix,
+        _firsts(images.labels.tolist(), images.classes, most),
+        images.read,
+        lambda index: PurePosixPath(images.name_of(index)).suffix,
     )
 
 
@@ -84,7 +84,7 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _firsts(labels: Sequence[int], classes: Sequence[str], most: int) -> list[tuple[int, str]]:
-    """The number of the first picture of each class, with the class's name; of many classes some, evenly."""
+    """The number of the first image of each class, with the class's name; of many classes some, evenly."""
     first: dict[int, int] = {}
     for index, label in enumerate(labels):
         first.setdefault(label, index)
@@ -95,7 +95,7 @@ def _firsts(labels: Sequence[int], classes: Sequence[str], most: int) -> list[tu
 def _written(
     folder: Path, chosen: Iterable[tuple[int, str]], read: Callable[[int], bytes], ending: Callable[[int], str]
 ) -> list[Sample]:
-    """Files of the chosen pictures, whose names are numbers: a class may be called anything."""
+    """Files of the chosen images, whose names are numbers: a class may be called anything."""
     samples = []
     for number, (index, name) in enumerate(chosen):
         path = folder / f"sample-{number}{ending(index)}"

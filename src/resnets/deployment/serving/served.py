@@ -1,6 +1,6 @@
-"""What a page can show of a network: the contract `Served`, and classifiers behind it.
+"""What a page can show of a network: the contract `Served`, and classifiers as one.
 
-Legend: N = 1 picture, C channels, S height and width in pixels as the network sees it. Detectors and segmenters, which this room knows
+Legend: N = 1 image, C channels, S height and width in pixels as the network sees it. Detectors and segmenters, which this room knows
 nothing of, come with classes of their own that keep the contract.
 """
 
@@ -21,20 +21,20 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ...core.reading import read_file
-from ...data.decoding.decode import EncodedPicture
+from ...data.decoding.decode import EncodedImage
 from ...data.decoding.preprocessing import Preprocessing
 from ...data.errors import Unreadable
 from ...inspection.grad_cam import grad_cam
 from ...networks import Network
 from ...reports.drawn_objects import Colour
-from ...reports.pictures import as_image, data_address, overlay
+from ...reports.images import as_image, data_address, overlay
 from ..engines.engine import Engine
-from ..prediction.predict import predict, read_picture
+from ..prediction.predict import predict, read_image
 
 SHOWN = 640
 """Pixels along the longer side of what is drawn, at most."""
 MAX_PIXELS = 30_000_000
-"""Of one picture: a small file can hold very many, and all of them become floating point numbers."""
+"""Of one image: a small file can hold very many, and all of them become floating point numbers."""
 BARS = 5
 """Classes, or objects, that the page names at once; a script asks for as many as it likes."""
 
@@ -42,8 +42,8 @@ BARS = 5
 Result = TypeVar("Result")
 
 
-class BadPicture(UserError):
-    """A picture that cannot be answered; the message says why, in a sentence without its name."""
+class BadImage(UserError):
+    """An image that cannot be answered; the message says why, in a sentence without its name."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Bar:
     share: float
     """Probability, score or share of the pixels, in [0, 1]."""
     colour: Colour | None = None
-    """In which it is drawn into the picture; None where it is not."""
+    """In which it is drawn into the image; None where it is not."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of one picture."""
+    """What the network says of one image."""
 
     said: Mapping[str, Any]
     """For scripts: the fields of the command's --json, without the path."""
@@ -68,22 +68,22 @@ class Answer:
     milliseconds: float
     """From the file to the numbers; what is drawn comes on top."""
     shown: str | None = None
-    """The picture with what the network saw in it, as a data address."""
+    """The image with what the network saw in it, as a data address."""
     caption: str = ""
     """What is drawn, in a sentence."""
 
     def as_json(self) -> dict[str, Any]:
-        """One object a picture, as the commands print it without the path, with the time."""
+        """One object per image, as the commands print it without the path, with the time."""
         return {**self.said, "milliseconds": round(self.milliseconds, 3)}
 
 
 class Served(ABC):
-    """A network that answers pictures one at a time.
+    """A network that answers images one at a time.
 
     Attributes:
         title: the network's name.
         facts: what else is known of it, value and name each.
-        fields: what a script is told of each picture, besides its path and the time.
+        fields: what a script is told of each image, besides its path and the time.
         views: ways to look at an answer, of which the page offers a choice; the last is shown first. Empty for only one.
         note: a sentence on what is missing; empty for nothing.
         nothing: what the page says of an answer without bars.
@@ -101,7 +101,7 @@ class Served(ABC):
         self.max_pixels = MAX_PIXELS
 
     def answer(self, path: Path, *, view: str | None = None, top: int = BARS, draw: bool = True) -> Answer:
-        """What the network says of a picture file; pictures that come at once wait for each other.
+        """What the network says of an image file; images that come at once wait for each other.
 
         Args:
             view: one of `views`; None for the last.
@@ -109,12 +109,12 @@ class Served(ABC):
             draw: without it nothing is drawn, which is all that a script needs.
 
         Raises:
-            BadPicture: it cannot be read; or no such view, or top below 1.
+            BadImage: it cannot be read; or no such view, or top below 1.
         """
         if top < 1:
-            raise BadPicture(f"top={top} names no class; ask for 1 or more")
+            raise BadImage(f"top={top} names no class; ask for 1 or more")
         if view is not None and view not in self.views:
-            raise BadPicture(
+            raise BadImage(
                 f"there is no view {view!r}; choose one of {', '.join(self.views)}" if self.views else "there are no views"
             )
         self._refuse_large(path)
@@ -123,11 +123,11 @@ class Served(ABC):
 
     def _refuse_large(self, path: Path) -> None:
         try:
-            picture = EncodedPicture(read_file(path), 3)
+            image = EncodedImage(read_file(path), 3)
         except Unreadable:  # the network's own reading says why
             return
-        if (count := picture.height * picture.width) > self.max_pixels:
-            raise BadPicture(f"it has {count:,} pixels, more than {self.max_pixels:,}; make it smaller first")
+        if (count := image.height * image.width) > self.max_pixels:
+            raise BadImage(f"it has {count:,} pixels, more than {self.max_pixels:,}; make it smaller first")
 
     @abstractmethod
     def _answer(self, path: Path, view: str | None, top: int, draw: bool) -> Answer:
@@ -146,7 +146,7 @@ class ServedClassifier(Served):
         title: its name.
 
         Raises:
-            ValueError: no classifier of pictures, or one that knows neither its classes nor its preprocessing.
+            ValueError: no classifier of images, or one that knows neither its classes nor its preprocessing.
         """
         super().__init__()
         spec, classes, preprocessing = engine.spec, engine.classes, engine.preprocessing
@@ -154,7 +154,7 @@ class ServedClassifier(Served):
             raise UserError(f"{title} knows neither its classes nor its preprocessing; serve a model file, or export it from one")
         if spec.head != "classes" or spec.dims != 2:
             raise UserError(
-                f"{title} does not name classes of pictures (head={spec.head}, dims={spec.dims}), so that there is no page for it"
+                f"{title} does not name classes of images (head={spec.head}, dims={spec.dims}), so that there is no page for it"
             )
         self.engine, self.network, self.title = engine, network, title
         self.preprocessing: Preprocessing = preprocessing
@@ -174,7 +174,7 @@ class ServedClassifier(Served):
             self.note = "This exported file has no gradients to ask, so that there is no Grad-CAM; the run it came from has."
         else:
             self.views = tuple(network.feature_channels)
-        # The first picture would else be answered ten times as slowly as the others.
+        # The first image would else be answered ten times as slowly as the others.
         with torch.inference_mode():
             engine.logits(torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size, device=self._device))
 
@@ -187,55 +187,55 @@ class ServedClassifier(Served):
         prediction = next(predict(self.engine, [path], top=top))
         milliseconds = 1000 * (time.perf_counter() - started)
         if prediction.error is not None:
-            raise BadPicture(prediction.error)
+            raise BadImage(prediction.error)
         said = {name: value for name, value in prediction.as_json().items() if name != "path"}
         bars = tuple(Bar(label, share) for label, share in prediction.top)
         if not draw:
             return Answer(said, bars, milliseconds)
-        images = read_picture(path, self.preprocessing)
+        images = read_image(path, self.preprocessing)
         seen = self._seen(images)
         if self.network is None:
             return Answer(said, bars, milliseconds, shown=data_address(_enlarged(seen), "PNG"), caption="What the network sees.")
         stage = view or self.views[-1]
         heat = grad_cam(self.network, images.to(self._device), stage=stage)[0].cpu()
         if not float(heat.max()) > 0:
-            caption = f"Nothing in {stage} speaks for {bars[0].label}."
+            caption = f"Nothing in {stage} supports {bars[0].label}."
         else:
-            caption = f"Where {stage} finds what speaks for {bars[0].label}: the brighter, the more."
+            caption = f"Where {stage} finds what supports {bars[0].label}: the brighter, the more."
         return Answer(said, bars, milliseconds, shown=overlay(seen, heat, SHOWN), caption=caption)
 
     def _seen(self, images: Tensor) -> Tensor:
-        """The picture (C, S, S), uint8, that became the network's input (1, C, S, S)."""
+        """The image (C, S, S), uint8, that became the network's input (1, C, S, S)."""
         shift, scale = self.preprocessing.shift_and_scale()
         return (images * scale + shift).round().clamp(0, 255).to(torch.uint8)[0]
 
 
 def answer_as_json(served: Served, path: Path, top: int = BARS) -> dict[str, Any]:
-    """What a script is told of a picture file: `Answer.as_json`, or an error."""
+    """What a script is told of an image file: `Answer.as_json`, or an error."""
     try:
         return guarded(lambda: served.answer(path, top=top, draw=False)).as_json()
-    except BadPicture as error:
+    except BadImage as error:
         return {"error": str(error)}
 
 
 def guarded(job: Callable[[], Result]) -> Result:
-    """The job's result; whatever goes wrong in it becomes a BadPicture, because a page outlives what a file does to a decoder.
+    """The job's result; whatever goes wrong in it becomes a BadImage, because a page outlives what a file does to a decoder.
 
     Raises:
-        BadPicture: and nothing else.
+        BadImage: and nothing else.
     """
     try:
         return job()
-    except BadPicture:
+    except BadImage:
         raise
     except Exception as error:
         traceback.print_exc()  # for whoever runs the page; who looks at it is told one sentence
         reason = " ".join(str(error).split())
-        raise BadPicture(f"it made the network fail ({type(error).__name__}{': ' if reason else ''}{reason})") from error
+        raise BadImage(f"it made the network fail ({type(error).__name__}{': ' if reason else ''}{reason})") from error
 
 
 def _enlarged(pixels: Tensor) -> PIL.Image.Image:
-    """A picture for Pillow, the pixels of small ones as squares."""
+    """An image for Pillow, the pixels of small ones as squares."""
     image = as_image(pixels)
     factor = max(1, SHOWN // max(image.size))
     return image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)

@@ -1,8 +1,8 @@
-"""A network behind an address: the page for people, one plain request for scripts, and limits on both.
+"""A network served at an address: the page for people, one plain request for scripts, and limits on both.
 
 GET  /           the page
-POST /predict    the bytes of a picture, to one JSON object: what the command's --json prints, and the milliseconds; ?top=3 names three
-                 classes, ?name=cat.jpg is the path in the object. 413 for too many bytes, 422 for what is no picture
+POST /predict    the bytes of an image, to one JSON object: what the command's --json prints, and the milliseconds; ?top=3 names three
+                 classes, ?name=cat.jpg is the path in the object. 413 for too many bytes, 422 for what is no image
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ def build_app(
 
     Args:
         served: the network.
-        samples: pictures to choose from on the page.
+        samples: images to choose from on the page.
         folder: for what is sent, see `upload_folder`.
         address: under which the server is reached.
-        max_bytes: of one picture.
+        max_bytes: of one image.
         hosts: names under which it may be asked, besides addresses in numbers, localhost and the machine's own.
 
     Raises:
@@ -118,7 +118,7 @@ def build_app(
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would else call home as soon as it is imported
     from .page import build_page, style, theme
 
-    # Samples are copied, so that every file that the server gives out lies in its own folder.
+    # Samples are copied, so that every file that the server gives out is in its own folder.
     samples = [Sample(Path(shutil.copy(each.path, _new_name(folder, each.path))), each.name) for each in samples]
     page = build_page(served, samples, folder=folder, address=address, limit=in_words(max_bytes))
     import gradio

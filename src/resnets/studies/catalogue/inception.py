@@ -46,7 +46,7 @@ INCEPTION = Study(
     ),
     rungs=(
         Rung(name="a third of the blocks", networks=_SHALLOW, minimum_steps=200, recipe={**NO_AUGMENTATION, "image_size": 75}),
-        Rung(name="all blocks, small pictures", networks=_NAMES, minimum_steps=2_000, recipe={**NO_AUGMENTATION, "image_size": 96}),
+        Rung(name="all blocks, small images", networks=_NAMES, minimum_steps=2_000, recipe={**NO_AUGMENTATION, "image_size": 96}),
         Rung(name="paper", networks=_NAMES, minimum_steps=100_000, recipe={"image_size": 299}),
     ),
     comparisons=(

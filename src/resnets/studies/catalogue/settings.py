@@ -49,7 +49,7 @@ WRN_CIFAR = HE2015_CIFAR.model_copy(
         "seeds": 5,
     }
 )
-"""Zagoruyko 2016 §3: 200 epochs, x 0.2 behind epochs 60, 120 and 160."""
+"""Zagoruyko 2016 §3: 200 epochs, x 0.2 after epochs 60, 120 and 160."""
 
 RESNEXT_IMAGENET = HE2015_IMAGENET.model_copy(
     update={"schedule": "times 0.1 three times", "steps": 450_000, "warmup": None}
@@ -88,7 +88,7 @@ WARMED_UP: dict[str, Any] = {
 """The same with He 2016's warm-up, a tenth of the learning rate, for a twentieth of the run."""
 
 NO_AUGMENTATION: dict[str, Any] = {"augmentation__horizontal_flip": "off"}
-"""Of short runs, which see each picture only a few times."""
+"""Of short runs, which see each image only a few times."""
 
 SHORT_RUN: dict[str, Any] = {
     **NO_AUGMENTATION,
@@ -98,14 +98,14 @@ SHORT_RUN: dict[str, Any] = {
     "schedule__warmup_factor": 0.0,
 }
 """Of runs of one to two thousand steps: a learning rate that rises over the first tenth and then falls evenly. With He's steps a residual
-network of 56 layers has the training error of one with 8 behind 1,500 steps (9.4 %), since half of the run passes at the full rate; so it
+network of 56 layers has the training error of one with 8 after 1,500 steps (9.4 %), since half of the run passes at the full rate; so it
 has 7.2 % against 8.8 % (Fashion-MNIST, width 8, one seed)."""
 
 CROPS: dict[str, Any] = {"augmentation__crop_padding": 4}
 """Crops with 4 pixels of padding, and mirroring where the data set allows it."""
 
 SMALL = "stem_stride=2"
-"""The first stage at half the picture's size: a quarter of the cost."""
+"""The first stage at half the image's size: a quarter of the cost."""
 
 NARROW = f"{SMALL},width=8,stem_width=8"
 """Half the width too: so small that a shallow network comes to the end of what it can learn within a short run."""

@@ -1,1 +1,1 @@
-"""One training step and what stands around it: objective, precision, averages."""
+"""One training step and what is around it: objective, precision, averages."""

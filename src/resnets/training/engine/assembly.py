@@ -1,4 +1,4 @@
-"""What stands around a network in training, where nothing about it is special: its average and its step."""
+"""What is around a network in training, where nothing about it is special: its average and its step."""
 
 from __future__ import annotations
 

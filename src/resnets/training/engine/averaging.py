@@ -21,7 +21,7 @@ class ExponentialAverage:
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> None:
-        """Called behind each optimizer step; `step` counts from 1."""
+        """Called after each optimizer step; `step` counts from 1."""
         if progress < self.settings.start or step % self.settings.every:
             return
         source, target = self.network.state_dict(), self.average.state_dict()

@@ -1,6 +1,6 @@
 """What a training step minimises: from a network and a part of a batch to the number that the gradient starts from.
 
-Legend: b pictures of the part, C channels, H W height and width in pixels, K classes.
+Legend: b images of the part, C channels, H W height and width in pixels, K classes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Inputs:
     """A batch as an objective takes it; each part can be cut into rows by a slice."""
 
     images: Any
-    """(b, C, H, W) float32, or a list of b pictures of different sizes, each (C, H, W)."""
+    """(b, C, H, W) float32, or a list of b images of different sizes, each (C, H, W)."""
     targets: Any
     """What the network should say to each of them."""
     weights: Tensor | None = None
-    """(b,) float32: how much each picture's loss counts; None where all count alike."""
+    """(b,) float32: how much each image's loss counts; None where all count alike."""
 
     def __getitem__(self, rows: slice) -> Inputs:
         return Inputs(self.images[rows], self.targets[rows], None if self.weights is None else self.weights[rows])
@@ -39,11 +39,11 @@ class Outcome:
     """What a network did on a part of a batch."""
 
     total: Tensor
-    """Sum of the pictures' losses, each with its weight: a scalar, float32, that the gradient starts from."""
+    """Sum of the images' losses, each with its weight: a scalar, float32, that the gradient starts from."""
     losses: Tensor
-    """(b,) float32: each picture's loss, detached and without its weight."""
+    """(b,) float32: each image's loss, detached and without its weight."""
     measures: Mapping[str, Tensor]
-    """By name what else a log line shows: sums over the part's pictures, detached scalars."""
+    """By name what else a log line shows: sums over the part's images, detached scalars."""
 
 
 class Objective(Protocol):

@@ -1,8 +1,8 @@
 """The precision that a run can trust on its device.
 
 oneDNN, torch's CPU library, leaves memory uninitialised in the bf16 weight gradient of a convolution some of whose taps never meet the
-picture: a 3x3 of stride 2 on a map of one pixel, whose outer taps see padding alone (seen with torch 2.15; float32 is right). Such
-networks, too deep for their pictures but legitimate, train in float32 there.
+image: a 3x3 of stride 2 on a map of one pixel, whose outer taps see padding alone (seen with torch 2.15; float32 is right). Such
+networks, too deep for their images but legitimate, train in float32 there.
 
 Legend: C channels, H W height and width in pixels.
 """
@@ -28,7 +28,7 @@ def has_idle_taps(length: int, kernel: int, stride: int, padding: int, dilation:
 def trusted_precision(wanted: str, network: nn.Module, example: Any, report: Callable[[str], None]) -> str:
     """The recipe's precision, or "fp32" with a message where bf16 gradients cannot be trusted; the network is left as it was.
 
-    `example` is what the network is called with in evaluation: pictures as small as it will see them.
+    `example` is what the network is called with in evaluation: images as small as it will see them.
     """
     if wanted != "bf16" or next(network.parameters()).device.type != "cpu":
         return wanted
@@ -60,7 +60,7 @@ def trusted_precision(wanted: str, network: nn.Module, example: Any, report: Cal
         return wanted
     report(
         f"{len(idle)} convolutions, from {idle[0]} on, are larger than their maps, where bf16 gradients on a CPU cannot be trusted: "
-        "training in fp32; larger pictures (--image-size) or a shallower network would be faster"
+        "training in fp32; larger images (--image-size) or a shallower network would be faster"
     )
     return "fp32"
 

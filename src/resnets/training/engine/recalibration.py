@@ -1,10 +1,10 @@
 """Running statistics of batch norms, estimated anew at the end of a training.
 
-Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm" (2105.07576) §3.1, PreciseBN: the mean over the pictures, mu = E[mu_B], and the
+Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm" (2105.07576) §3.1, PreciseBN: the mean over the images, mu = E[mu_B], and the
 variance sigma^2 = E[mu_B^2 + sigma_B^2] - mu^2, while each batch is normalised by its own statistics as in training. The moving average
 that training keeps lags behind the weights, and an average of weights has no statistics of its own.
 
-Legend: B pictures of a batch, C channels, S spatial shape, n = B * prod(S) values a channel.
+Legend: B images of a batch, C channels, S spatial shape, n = B * prod(S) values per channel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-PICTURES = 16_384
+IMAGES = 16_384
 """As many suffice: the paper finds no more to gain beyond 10^3 to 10^4."""
 
 
@@ -26,7 +26,7 @@ def recalibrate(
     batches: Iterable[Tensor],
     *,
     precision: str = "fp32",
-    pictures: int = PICTURES,
+    images: int = IMAGES,
     sum_over_processes: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> None:
     """Sets running means and variances (the populations', without Bessel's correction) of all batch norms that may learn theirs.
@@ -37,7 +37,7 @@ def recalibrate(
         network: left in the mode it was in.
         batches: (B, C, *S) float32, shuffled and changed as in training.
         precision: of the pass, "fp32" or "bf16".
-        pictures: about how many suffice.
+        images: about how many suffice.
         sum_over_processes: adds up a tensor over all processes that train together.
     """
     was_training = network.training
@@ -52,11 +52,11 @@ def recalibrate(
             norm.train()
             norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros_like(norm.num_batches_tracked)  # type: ignore[arg-type]
         seen = 0
-        for images in batches:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                network(images)
-            seen += len(images)
-            if seen >= pictures:
+        for batch in batches:
+            with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                network(batch)
+            seen += len(batch)
+            if seen >= images:
                 break
     finally:
         for handle in handles:

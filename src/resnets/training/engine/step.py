@@ -43,9 +43,9 @@ class StepResult:
     loss: Tensor
     """Mean loss of this process's rows, float32, a scalar."""
     losses: Tensor
-    """Loss of each picture, float32, (b,)."""
+    """Loss of each image, float32, (b,)."""
     measures: Mapping[str, Tensor]
-    """What else the objective measured, by name: sums over this process's pictures, scalars. A classifier's "accuracy" counts those
+    """What else the objective measured, by name: sums over this process's images, scalars. A classifier's "accuracy" counts those
     whose largest logit is their target's."""
     gradient_norm: Tensor
     """Euclidean norm of the whole gradient before clipping, a scalar."""
@@ -61,7 +61,7 @@ class TrainingStep:
         precision: "fp32" or "bf16" (autocast; the loss is computed in float32 in both).
         accumulation: parts of equal size into which the batch is cut; the gradients are those of the whole batch.
         clip_norm: largest norm of the whole gradient, or None.
-        average: updated behind the optimizer, or None.
+        average: updated after the optimizer, or None.
         world: number of processes whose gradients are averaged.
     """
 
@@ -93,7 +93,7 @@ class TrainingStep:
         """Makes step number `step` (from 1) at `progress` in [0, 1], with the learning rates at `factor` of their peaks.
 
         Args:
-            inputs: b pictures with what the objective needs to know of them.
+            inputs: b images with what the objective needs to know of them.
             total: B, what the sum of losses is divided by; None for b.
 
         Raises:

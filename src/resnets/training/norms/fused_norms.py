@@ -1,4 +1,4 @@
-"""Batch norms that do what stands behind them, too: the ReLU, or the sum with the shortcut and its ReLU.
+"""Batch norms that also compute what follows them: the ReLU, or the sum with the shortcut and its ReLU.
 
 On a GPU the time of a norm is that of moving its map, and so is that of a ReLU and a sum. Eager PyTorch moves it for each of them, and
 for the statistics besides. `fuse_norms` puts `FusedNorm` in the place of a network's batch norms, which runs the kernels of
@@ -72,7 +72,7 @@ class FusedNorm(nn.BatchNorm2d):
         from .norm_kernels import NormSumReLU
 
         if x.numel() == x.shape[1]:
-            raise UserError(f"batch statistics of a single value a channel: a map of shape {tuple(x.shape)} in training")
+            raise UserError(f"batch statistics of a single value per channel: a map of shape {tuple(x.shape)} in training")
         x = x.contiguous(memory_format=torch.channels_last)
         if shortcut is not None:
             shortcut = shortcut.to(x.dtype).contiguous(memory_format=torch.channels_last)
@@ -96,7 +96,7 @@ class FusedJoin(nn.Module):
 
 
 def fuse_norms(network: Network) -> int:
-    """Fuses the network's batch norms in place and returns how many: those with a ReLU behind them, and those in which a unit's F ends
+    """Fuses the network's batch norms in place and returns how many: those with a ReLU after them, and those in which a unit's F ends
     in front of a plain sum. Others, of other kinds, or in networks of one or three dimensions, stay."""
     fused = 0
     for unit in network.units():
@@ -116,10 +116,10 @@ def fuse_norms(network: Network) -> int:
         fused += 1
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         layers = list(sequence.named_children())
-        for (name, norm), (behind, following) in itertools.pairwise(layers):
+        for (name, norm), (after, following) in itertools.pairwise(layers):
             if _can_be_fused(norm) and isinstance(following, nn.ReLU):
                 setattr(sequence, name, FusedNorm(norm, "norm, relu"))
-                setattr(sequence, behind, nn.Identity())
+                setattr(sequence, after, nn.Identity())
                 fused += 1
     return fused
 

@@ -1,6 +1,6 @@
-"""Batch norm in training, with the ReLU and the sum behind it, as Triton kernels for maps in channels-last order.
+"""Batch norm in training, with the ReLU and the sum after it, as Triton kernels for maps in channels-last order.
 
-Legend: M = N H W positions, C channels; a map (N, C, H, W) in channels-last order is a matrix (M, C) whose rows lie one behind the
+Legend: M = N H W positions, C channels; a map (N, C, H, W) in channels-last order is a matrix (M, C) whose rows come one after the
 other. Ioffe 2015 (1502.03167), Algorithm 1 and its gradients (§3); He 2016 eq. 1-2 for the sum.
 
     forward    y = relu(w (x - mean) / sqrt(var + epsilon) + b + h)     three launches: sums, statistics, result
@@ -24,7 +24,7 @@ from torch import Tensor
 _ELEMENTS = 4096
 """Of a block of the matrix."""
 _PROGRAMS = 512
-"""That sum over positions; each leaves one partial sum a channel. About four for each multiprocessor of a large GPU."""
+"""That sum over positions; each leaves one partial sum per channel. About four for each multiprocessor of a large GPU."""
 
 
 @triton.jit
@@ -77,7 +77,7 @@ def _statistics_kernel(
 
 @triton.jit
 def _block_here(positions, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """This program's columns, which of them there are, which of its elements there are, and where these lie."""
+    """This program's columns, which of them there are, which of its elements there are, and where these are."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < channels
@@ -221,6 +221,6 @@ def _block(channels: int) -> tuple[int, int]:
 
 
 def _splits(positions: int, channels: int) -> int:
-    """Among how many programs a channel's positions are shared out."""
+    """Among how many programs per channel's positions are shared out."""
     rows, columns = _block(channels)
     return int(max(1, min(triton.cdiv(positions, rows), _PROGRAMS // triton.cdiv(channels, columns), 128)))

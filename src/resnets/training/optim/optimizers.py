@@ -48,7 +48,7 @@ def build_optimizer(
 
     Args:
         rates: parameters' learning rates as multiples of the settings'; None for 1 everywhere.
-        apart: parameters that begin to learn before or behind the others; they get groups of their own, because torch's fused
+        apart: parameters that begin to learn before or after the others; they get groups of their own, because torch's fused
             optimizers need all of a group to have a state or none.
     """
     kinds = parameter_kinds(network)

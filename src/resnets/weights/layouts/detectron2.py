@@ -1,6 +1,6 @@
 """detectron2's ResNet backbones (`detectron2.modeling.backbone.resnet`).
 
-The names are those of the module `ResNet`. In a detector's checkpoint they stand behind a prefix, `backbone.` or (with FPN)
+The names are those of the module `ResNet`. In a detector's checkpoint they follow a prefix, `backbone.` or (with FPN)
 `backbone.bottom_up.`, which has to be removed first. The ImageNet files named MSRA/ and FAIR/ in its model zoo have Caffe2 blob names
 instead (`res2_0_branch2a_w`), and detectron2's own loader turns those into these.
 """

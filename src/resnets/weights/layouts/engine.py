@@ -143,7 +143,7 @@ def _listed(what: str, items: list[str]) -> str:
 
 
 def _prefix_hint(left_over: Iterable[str], missing: Iterable[str]) -> str:
-    """What to do where the names would be right without what stands before them, as with `module.` of DDP."""
+    """What to do where the names would be right without their prefix, as with `module.` of DDP."""
     wanted_keys = set(missing)
     for key in left_over:
         for wanted in (key[i + 1 :] for i, letter in enumerate(key) if letter == "."):

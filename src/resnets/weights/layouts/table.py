@@ -65,7 +65,7 @@ Rows = Mapping[str, str | Row]
 
 
 def beneath(rows: Rows, ours: str, theirs: str) -> dict[str, str | Row]:
-    """The rows of a module that lies under other paths, such as a detector's network."""
+    """The rows of a module that is under other paths, such as a detector's network."""
     return {
         ours + name: theirs + row if isinstance(row, str) else replace(row, theirs=theirs + row.theirs)
         for name, row in rows.items()

@@ -104,7 +104,7 @@ def _groups(cardinality: int, base_width: int) -> str:
     return f"cardinality={cardinality},base_width={base_width}"
 
 
-_V2 = "activation_order=full-preactivation,projection_norm=false,stem_activation=false"  # timm has no activation behind the stem
+_V2 = "activation_order=full-preactivation,projection_norm=false,stem_activation=false"  # timm has no activation after the stem
 
 TIMM = Layout(
     "timm",

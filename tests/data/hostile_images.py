@@ -6,14 +6,14 @@ import os
 import signal
 import time
 
-from resnets.data.image_source import PictureFiles
+from resnets.data.image_source import ImageFiles
 
 CRASHES, HANGS = 3, 20
-"""Pictures by number."""
+"""Images by number."""
 
 
-class HostilePictures(PictureFiles):
-    """Two of its pictures do to their process what a hostile file may do through a decoder."""
+class HostileImages(ImageFiles):
+    """Two of its images do to their process what a hostile file may do through a decoder."""
 
     def read(self, index: int) -> bytes:
         if index == CRASHES:

@@ -1,4 +1,4 @@
-"""How a recipe's pictures look to the network."""
+"""How a recipe's images look to the network."""
 
 import pytest
 import torch
@@ -12,18 +12,18 @@ from resnets.data.sampling.draws import Draws
 RGB = {"size": 24, "channels": 3, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.2)}
 
 
-def pictures(count: int = 16, size: int = 24, channels: int = 3) -> Tensor:
+def make_images(count: int = 16, size: int = 24, channels: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(256, (count, channels, size, size), generator=generator, dtype=torch.uint8)
 
 
 def seen(recipe: Recipe, images: Tensor, preprocessing: Preprocessing, *, cropped: bool = False) -> Tensor:
-    """Two epochs' pictures as a loader makes them."""
-    before, behind = augmentations(recipe, True, preprocessing, cropped=cropped)
+    """Two epochs' images as a loader makes them."""
+    pre_normalize, post_normalize = augmentations(recipe, True, preprocessing, cropped=cropped)
     parts = []
     for epoch in range(2):
         draws = Draws(epoch, len(images))
-        parts.append(behind(preprocessing(before(images, torch.arange(len(images)), epoch, draws)), draws))
+        parts.append(post_normalize(preprocessing(pre_normalize(images, torch.arange(len(images)), epoch, draws)), draws))
     return torch.cat(parts)
 
 
@@ -39,7 +39,7 @@ def test_training_and_evaluation_may_differ_in_size() -> None:
 
 
 def test_a_mean_picture_makes_every_pixels_mean_zero() -> None:
-    images = pictures(5000, 6)
+    images = make_images(5000, 6)
     training, evaluation = preprocessings(Recipe(pixel_mean=True), 6, 3, (0.5,) * 3, (0.2,) * 3, encoded(images))
     assert training == evaluation
     shown = training(images)
@@ -48,7 +48,7 @@ def test_a_mean_picture_makes_every_pixels_mean_zero() -> None:
     again = Preprocessing.model_validate_json(training.model_dump_json())
     assert torch.equal(again(images[:9]), shown[:9])
     assert "mean_picture" not in repr(training)
-    with pytest.raises(ValueError, match="pixel_mean needs pictures of one size"):
+    with pytest.raises(ValueError, match="pixel_mean needs images of one size"):
         preprocessings(Recipe(pixel_mean=True), 6, 3, (), ())
     with pytest.raises(ValueError, match="not one of 3 channels of 7 x 7"):
         preprocessings(Recipe(pixel_mean=True), 7, 3, (), (), encoded(images))
@@ -69,8 +69,8 @@ def test_a_mean_picture_makes_every_pixels_mean_zero() -> None:
         {"erasing": 6},
     ],
 )
-def test_each_setting_changes_pictures_and_nothing_else_does(settings: dict[str, object]) -> None:
-    images, preprocessing = pictures(), Preprocessing(**RGB)  # type: ignore[arg-type]
+def test_each_setting_changes_images_and_nothing_else_does(settings: dict[str, object]) -> None:
+    images, preprocessing = make_images(), Preprocessing(**RGB)  # type: ignore[arg-type]
     plain = torch.cat([preprocessing(images)] * 2)
     off = Recipe(augmentation={"horizontal_flip": "off"})  # type: ignore[arg-type]
     assert torch.equal(seen(off, images, preprocessing), plain)
@@ -84,14 +84,14 @@ def test_each_setting_changes_pictures_and_nothing_else_does(settings: dict[str,
 
 
 def test_a_loader_that_crops_itself_is_not_cropped_again() -> None:
-    images, preprocessing = pictures(), Preprocessing(**RGB)  # type: ignore[arg-type]
+    images, preprocessing = make_images(), Preprocessing(**RGB)  # type: ignore[arg-type]
     recipe = Recipe(augmentation={"horizontal_flip": "off", "crop": {"kind": "area"}})  # type: ignore[arg-type]
     assert torch.equal(seen(recipe, images, preprocessing, cropped=True)[:16], preprocessing(images))
 
 
 def test_crops_come_at_the_training_size() -> None:
     recipe = Recipe(augmentation={"crop": {"kind": "shorter-side", "shorter_side": (24, 40)}})  # type: ignore[arg-type]
-    assert seen(recipe, pictures(4, 90), Preprocessing(**RGB)).shape == (8, 3, 24, 24)  # type: ignore[arg-type]
+    assert seen(recipe, make_images(4, 90), Preprocessing(**RGB)).shape == (8, 3, 24, 24)  # type: ignore[arg-type]
 
 
 def test_colours_are_not_cut_off_before_they_are_normalized() -> None:
@@ -103,7 +103,7 @@ def test_colours_are_not_cut_off_before_they_are_normalized() -> None:
 
 def test_what_cannot_be_done_is_said_at_once() -> None:
     grey = Preprocessing(size=24, channels=1)
-    with pytest.raises(ValueError, match="these pictures are grey"):
+    with pytest.raises(ValueError, match="these images are grey"):
         augmentations(Recipe(augmentation={"lighting": 0.1}), True, grey)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="below the network's 24 pixels"):
         augmentations(

@@ -1,4 +1,4 @@
-"""Loading pictures: the same batches however they are made, and training goes on beside bad files and dying workers."""
+"""Loading images: the same batches however they are made, and training goes on beside bad files and dying workers."""
 
 import contextlib
 import errno
@@ -12,27 +12,27 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from picture_files import picture_files
+from image_files import image_files
 
 from resnets.data.augmentation import batch as augmentation
 from resnets.data.augmentation.crops import ResizedCrop
 from resnets.data.decoding.preprocessing import Preprocessing
 from resnets.data.errors import DataError
-from resnets.data.image_source import PictureFiles
-from resnets.data.loaders.image_loader import PictureLoader, open_picture_loader
+from resnets.data.image_source import ImageFiles
+from resnets.data.loaders.image_loader import ImageLoader, open_image_loader
 from resnets.data.loaders.protocol import Batch
 from resnets.data.loaders.rows import FromSource
 from resnets.data.sampling.order import EpochOrder, Share
-from resnets.data.workers.processes import ProcessMaking, processes_work
+from resnets.data.workers.processes import ProcessProducer, processes_work
 
 SEEN = Preprocessing(size=32, resize=36, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 AREA, ALONE = ResizedCrop(kind="area"), Share()
 forking = pytest.mark.skipif(not processes_work(), reason="worker processes are forked, which is safe on Linux only")
 
 
-def loader(source: PictureFiles, reports: list[str], share: Share = ALONE, **options: Any) -> PictureLoader:
+def loader(source: ImageFiles, reports: list[str], share: Share = ALONE, **options: Any) -> ImageLoader:
     settings: dict[str, Any] = {"loading": "stream", "crop": AREA, "workers": 0, "device": torch.device("cpu"), **options}
-    return open_picture_loader(
+    return open_image_loader(
         source, SEEN, lambda count: EpochOrder(count, 8, seed=3, share=share), report=reports.append, **settings
     )
 
@@ -45,14 +45,14 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> PictureFiles:
-    return picture_files(tmp_path / "pictures", 40)
+def source(tmp_path: Path) -> ImageFiles:
+    return image_files(tmp_path / "images", 40)
 
 
 @pytest.mark.parametrize("loading", ["stream", "memory", "disk"])
 @pytest.mark.parametrize("crop", [AREA, None])
 def test_no_number_of_workers_changes_a_batch(
-    loading: str, crop: ResizedCrop | None, source: PictureFiles, reports: list[str]
+    loading: str, crop: ResizedCrop | None, source: ImageFiles, reports: list[str]
 ) -> None:
     alone, several = (loader(source, reports, loading=loading, crop=crop, workers=workers) for workers in (0, 3))
     for epoch in (0, 1):
@@ -64,7 +64,7 @@ def test_no_number_of_workers_changes_a_batch(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_goes_on_in_its_middle_and_can_be_left_early(workers: int, source: PictureFiles, reports: list[str]) -> None:
+def test_an_epoch_goes_on_in_its_middle_and_can_be_left_early(workers: int, source: ImageFiles, reports: list[str]) -> None:
     made = loader(source, reports, workers=workers)
     whole = list(made.epoch(2))
     early = made.epoch(0)
@@ -76,7 +76,7 @@ def test_an_epoch_goes_on_in_its_middle_and_can_be_left_early(workers: int, sour
     made.close()
 
 
-def test_two_processes_make_the_batches_of_one(source: PictureFiles, reports: list[str]) -> None:
+def test_two_processes_make_the_batches_of_one(source: ImageFiles, reports: list[str]) -> None:
     whole = list(loader(source, reports).epoch(1))
     parts = [list(loader(source, reports, Share(rank, 2)).epoch(1)) for rank in (0, 1)]
     for batch, *halves in zip(whole, *parts, strict=True):
@@ -84,7 +84,7 @@ def test_two_processes_make_the_batches_of_one(source: PictureFiles, reports: li
         assert [half.total for half in halves] == [8, 8]
 
 
-def test_augmentation_sees_raw_and_normalised_pictures(source: PictureFiles, reports: list[str]) -> None:
+def test_augmentation_sees_raw_and_normalised_images(source: ImageFiles, reports: list[str]) -> None:
     def before(images: torch.Tensor, indices: torch.Tensor, epoch: int, draws: object) -> torch.Tensor:
         assert images.dtype == torch.uint8
         assert images.is_contiguous(memory_format=torch.channels_last)
@@ -102,30 +102,30 @@ def test_augmentation_sees_raw_and_normalised_pictures(source: PictureFiles, rep
 @pytest.mark.parametrize("loading", ["stream", "memory", "disk"])
 @pytest.mark.parametrize("crop", [AREA, None])
 def test_evaluation_sees_what_prediction_does(
-    loading: str, crop: ResizedCrop | None, source: PictureFiles, reports: list[str]
+    loading: str, crop: ResizedCrop | None, source: ImageFiles, reports: list[str]
 ) -> None:
     """To half a level, to which stored pixels are rounded; from every place the same."""
     made = loader(source, reports, loading=loading, crop=crop, workers=2)
     batches = list(made.in_order())
     assert [len(images) for images, _ in batches] == [8] * 5
     assert torch.cat([labels for _, labels in batches]).tolist() == source.labels.tolist()
-    expected = torch.cat([SEEN.picture(PIL.Image.open(source.root / path)) for path in source.paths])
+    expected = torch.cat([SEEN.image(PIL.Image.open(source.root / path)) for path in source.paths])
     scale = torch.tensor(SEEN.std).view(3, 1, 1) * 255
     difference = (torch.cat([images for images, _ in batches]) - expected) * scale
     assert float(difference.abs().max()) <= 0.51
     made.close()
 
 
-def test_crops_are_torchvisions_of_the_same_box(source: PictureFiles) -> None:
+def test_crops_are_torchvisions_of_the_same_box(source: ImageFiles) -> None:
     from torchvision.transforms.v2 import functional
 
     numbers = torch.rand(40, ResizedCrop.NUMBERS, generator=torch.Generator().manual_seed(0)).double().tolist()
-    maker = FromSource(source, SEEN, AREA)
+    row_reader = FromSource(source, SEEN, AREA)
     for index in range(3, 40, 4):  # the PNGs, which are decoded whole
-        picture = PIL.Image.open(source.root / source.paths[index])
-        box = AREA.box(picture.height, picture.width, 32, numbers[index])
+        image = PIL.Image.open(source.root / source.paths[index])
+        box = AREA.box(image.height, image.width, 32, numbers[index])
         expected = functional.resized_crop(
-            functional.pil_to_tensor(picture),
+            functional.pil_to_tensor(image),
             int(box.top),
             int(box.left),
             int(box.height),
@@ -134,13 +134,13 @@ def test_crops_are_torchvisions_of_the_same_box(source: PictureFiles) -> None:
             antialias=True,
         )
         out = np.empty(32 * 32 * 3, np.uint8)
-        assert maker.make(index, numbers[index], out) == (32, 32)
+        assert row_reader.make(index, numbers[index], out) == (32, 32)
         assert int((torch.from_numpy(out.reshape(32, 32, 3)).permute(2, 0, 1).int() - expected.int()).abs().max()) <= 1
 
 
 @pytest.mark.parametrize("loading", ["memory", "disk"])
 def test_bad_files_are_named_and_left_out_before_training(loading: str, tmp_path: Path, reports: list[str]) -> None:
-    source = picture_files(tmp_path / "pictures", 40, broken=(4,), missing=(11,))
+    source = image_files(tmp_path / "images", 40, broken=(4,), missing=(11,))
     made = loader(source, reports, loading=loading)
     assert [name for name, _ in made.excluded] == ["004.jpg", "011.png"]
     assert len(made) == made.order.count == 38
@@ -150,14 +150,14 @@ def test_bad_files_are_named_and_left_out_before_training(loading: str, tmp_path
     assert all(len(batch.images) == 8 for batch in made.epoch(0))
     with pytest.raises(DataError, match=r"max_unreadable=0.04.*004\.jpg.*raise --max-unreadable"):
         loader(source, reports, loading=loading, max_unreadable=0.04)
-    with pytest.raises(DataError, match="order is of 40 pictures"):
-        open_picture_loader(
+    with pytest.raises(DataError, match="order is of 40 images"):
+        open_image_loader(
             source, SEEN, EpochOrder(40, 8, seed=0), loading="memory", workers=0, device=torch.device("cpu"), report=reports.append
         )
 
 
 def test_auto_streams_where_the_cache_cannot_be_written(
-    source: PictureFiles, reports: list[str], monkeypatch: pytest.MonkeyPatch
+    source: ImageFiles, reports: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -174,7 +174,7 @@ def test_auto_streams_where_the_cache_cannot_be_written(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_files_leave_their_rows_out_while_streaming(workers: int, tmp_path: Path, reports: list[str]) -> None:
-    good, bad = picture_files(tmp_path / "good", 40), picture_files(tmp_path / "bad", 40, broken=(4,), missing=(11,))
+    good, bad = image_files(tmp_path / "good", 40), image_files(tmp_path / "bad", 40, broken=(4,), missing=(11,))
     flip = (lambda images, indices, epoch, draws: augmentation.random_horizontal_flip(images, draws), lambda images, draws: images)
     made = loader(bad, reports, workers=workers, augment=flip)
     for epoch in (0, 1):
@@ -192,15 +192,15 @@ def test_bad_files_leave_their_rows_out_while_streaming(workers: int, tmp_path: 
 
 
 def test_more_bad_files_than_allowed_stop_training(tmp_path: Path, reports: list[str]) -> None:
-    made = loader(picture_files(tmp_path / "some", 40, broken=(1, 2, 3)), reports, max_unreadable=0.05)
+    made = loader(image_files(tmp_path / "some", 40, broken=(1, 2, 3)), reports, max_unreadable=0.05)
     with pytest.raises(DataError, match=r"more of them than max_unreadable=0\.05"):
         list(made.epoch(0))
-    gone = loader(picture_files(tmp_path / "none", 40, missing=tuple(range(40))), reports, max_unreadable=1.0)
-    with pytest.raises(DataError, match="none of the 8 pictures of a batch can be read"):
+    gone = loader(image_files(tmp_path / "none", 40, missing=tuple(range(40))), reports, max_unreadable=1.0)
+    with pytest.raises(DataError, match="none of the 8 images of a batch can be read"):
         list(gone.epoch(0))
 
 
-def test_a_file_that_vanishes_during_training_is_left_out(source: PictureFiles, reports: list[str]) -> None:
+def test_a_file_that_vanishes_during_training_is_left_out(source: ImageFiles, reports: list[str]) -> None:
     made = loader(source, reports, workers=2)
     assert sum(len(batch.images) for batch in made.epoch(0)) == 40
     (source.root / source.paths[9]).unlink()
@@ -209,11 +209,11 @@ def test_a_file_that_vanishes_during_training_is_left_out(source: PictureFiles, 
     made.close()
 
 
-def killing(batches: Iterator[Batch], making: ProcessMaking, times: int) -> Iterator[Batch]:
+def killing(batches: Iterator[Batch], producer: ProcessProducer, times: int) -> Iterator[Batch]:
     """Kills a worker before each of the first `times` batches."""
     for number, batch in enumerate(batches):
         if number < times:
-            process = making._workers[number % 2].process
+            process = producer._workers[number % 2].process
             assert process.pid is not None
             with contextlib.suppress(ProcessLookupError):  # dead since the batch before, and not replaced yet
                 os.kill(process.pid, signal.SIGKILL)
@@ -222,11 +222,11 @@ def killing(batches: Iterator[Batch], making: ProcessMaking, times: int) -> Iter
 
 
 @forking
-def test_a_killed_worker_is_replaced_and_batches_stay_the_same(source: PictureFiles, reports: list[str]) -> None:
+def test_a_killed_worker_is_replaced_and_batches_stay_the_same(source: ImageFiles, reports: list[str]) -> None:
     made = loader(source, reports, workers=2)
-    assert isinstance(made.making, ProcessMaking)
+    assert isinstance(made.producer, ProcessProducer)
     expected = list(loader(source, reports).epoch(0))
-    assert same(list(killing(made.epoch(0), made.making, 1)), expected)
+    assert same(list(killing(made.epoch(0), made.producer, 1)), expected)
     assert same(list(made.epoch(0)), expected)
     assert sum("SIGKILL" in line for line in reports) == 1
     made.close()
@@ -234,16 +234,16 @@ def test_a_killed_worker_is_replaced_and_batches_stay_the_same(source: PictureFi
 
 @forking
 def test_workers_that_die_again_and_again_are_an_error(tmp_path: Path, reports: list[str]) -> None:
-    made = loader(picture_files(tmp_path, 64), reports, workers=2)
-    assert isinstance(made.making, ProcessMaking)
+    made = loader(image_files(tmp_path, 64), reports, workers=2)
+    assert isinstance(made.producer, ProcessProducer)
     with pytest.raises(ChildProcessError, match=r"died 3 times.*SIGKILL.*--workers"):
-        list(killing(made.epoch(0), made.making, 5))
+        list(killing(made.epoch(0), made.producer, 5))
     assert len(list(made.epoch(0))) == 8  # which may be tried again
     made.close()
 
 
-class Crashing(PictureFiles):
-    """Kills whichever process reads a certain picture."""
+class Crashing(ImageFiles):
+    """Kills whichever process reads a certain image."""
 
     def read(self, index: int) -> bytes:
         """The file's bytes, or the end."""
@@ -253,7 +253,7 @@ class Crashing(PictureFiles):
 
 
 @forking
-def test_a_picture_that_kills_its_decoder_is_named_and_left_out(source: PictureFiles, reports: list[str]) -> None:
+def test_an_image_that_kills_its_decoder_is_named_and_left_out(source: ImageFiles, reports: list[str]) -> None:
     crashing = Crashing(source.name, source.split, source.root, source.paths, source.labels, source.classes)
     made = loader(crashing, reports, workers=2)
     expected = list(loader(source, reports).epoch(0))
@@ -267,7 +267,7 @@ def test_a_picture_that_kills_its_decoder_is_named_and_left_out(source: PictureF
 
 
 @forking
-def test_a_defect_in_a_worker_is_shown(source: PictureFiles, reports: list[str]) -> None:
+def test_a_defect_in_a_worker_is_shown(source: ImageFiles, reports: list[str]) -> None:
     made = loader(source, reports, workers=2, crop=ResizedCrop(kind="shorter-side", shorter_side=(16, 20)))
     with pytest.raises((ValueError, RuntimeError), match="below the network's 32 pixels"):
         list(made.epoch(0))

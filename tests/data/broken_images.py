@@ -1,4 +1,4 @@
-"""Files of every kind that a folder of pictures may hold by mistake, and the odd ones that are sound. Shared by several test modules."""
+"""Files of every kind that a folder of images may hold by mistake, and the odd ones that are sound. Shared by several test modules."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import PIL.Image
 from resnets.data.datasets.catalogue import load
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (48, 40)) -> PIL.Image.Image:
-    """A coloured picture with structure, (width, height) pixels."""
+def make_image(seed: int = 0, size: tuple[int, int] = (48, 40)) -> PIL.Image.Image:
+    """A coloured image with structure, (width, height) pixels."""
     random = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return PIL.Image.fromarray(random).resize(size, PIL.Image.Resampling.BICUBIC)
 
 
 def encoded(image: PIL.Image.Image, kind: str, **options: object) -> bytes:
-    """The picture's file."""
+    """The image's file."""
     content = io.BytesIO()
     image.save(content, kind, **options)
     return content.getvalue()
@@ -41,24 +41,24 @@ def _bomb() -> bytes:
 def _turned() -> bytes:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    return encoded(picture(3), "JPEG", exif=exif)
+    return encoded(make_image(3), "JPEG", exif=exif)
 
 
 UNREADABLE: dict[str, Callable[[], bytes]] = {
-    "truncated.jpg": lambda: encoded(picture(1, (200, 160)), "JPEG")[:1500],
+    "truncated.jpg": lambda: encoded(make_image(1, (200, 160)), "JPEG")[:1500],
     "empty.jpg": lambda: b"",
-    "text.jpg": lambda: b"This is no picture.\n",
+    "text.jpg": lambda: b"This is no image.\n",
     "bomb.png": _bomb,
 }
 """By name: what makes the file. None of them can be used."""
 READABLE: dict[str, Callable[[], bytes]] = {
-    "cmyk.jpg": lambda: encoded(picture(2).convert("CMYK"), "JPEG"),
+    "cmyk.jpg": lambda: encoded(make_image(2).convert("CMYK"), "JPEG"),
     "sixteen.png": lambda: encoded(PIL.Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 34), "PNG"),
-    "palette.png": lambda: encoded(picture(4).quantize(16), "PNG"),
+    "palette.png": lambda: encoded(make_image(4).quantize(16), "PNG"),
     "turned.jpg": _turned,
-    "animated.gif": lambda: encoded(picture(5), "GIF", save_all=True, append_images=[picture(6), picture(7)]),
+    "animated.gif": lambda: encoded(make_image(5), "GIF", save_all=True, append_images=[make_image(6), make_image(7)]),
 }
-"""By name: what makes the file. All of them are pictures, if odd ones."""
+"""By name: what makes the file. All of them are images, if odd ones."""
 
 
 def break_folder(folder: Path) -> list[str]:
@@ -69,7 +69,7 @@ def break_folder(folder: Path) -> list[str]:
     (folder / "nowhere.jpg").symlink_to(folder / "absent.jpg")
     names = [*UNREADABLE, "nowhere.jpg"]
     locked = folder / "locked.jpg"
-    locked.write_bytes(encoded(picture(), "JPEG"))
+    locked.write_bytes(encoded(make_image(), "JPEG"))
     locked.chmod(0)
     if os.access(locked, os.R_OK):  # the superuser may read everything
         locked.unlink()

@@ -1,4 +1,4 @@
-"""Training on a folder of real pictures: what a run sees, what it remembers, and what broken files change."""
+"""Training on a folder of real images: what a run sees, what it remembers, and what broken files change."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from resnets.tasks import resume, train
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
-from broken_pictures import READABLE, break_folder, digits_folder
-from broken_pictures import UNREADABLE as BROKEN
+from broken_images import READABLE, break_folder, digits_folder
+from broken_images import UNREADABLE as BROKEN
 
 from resnets.data.sampling.order import Share
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 pictures in ten classes; tests copy it before they change it."""
+    """120 images in ten classes; tests copy it before they change it."""
     return digits_folder(tmp_path_factory.mktemp("own") / "digits")
 
 
 @pytest.fixture
 def small(digits: Path, tmp_path: Path) -> Recipe:
-    """A matter of a second, on a copy of the pictures."""
+    """A matter of a second, on a copy of the images."""
     folder = shutil.copytree(digits, tmp_path / "digits")
     return Recipe(
         data=str(folder), holdout=0.2, network="cifar-resnet8", image_size=16, epochs=2, batch_size=16, precision="fp32", report=False,
@@ -50,7 +50,7 @@ def names(feed: Feed) -> tuple[list[str], list[str]]:
     return list(feed.training.names), list(feed.evaluation.names)  # type: ignore[attr-defined]
 
 
-def test_the_split_is_stratified_and_the_pictures_are_those_of_the_files(small: Recipe) -> None:
+def test_the_split_is_stratified_and_the_images_are_those_of_the_files(small: Recipe) -> None:
     feed = opened(small)
     training, held = names(feed)
     assert (len(training), len(held)) == (96, 24)
@@ -60,13 +60,13 @@ def test_the_split_is_stratified_and_the_pictures_are_those_of_the_files(small: 
     assert counts.max() <= 3
     assert [feed.classes[label] for label in feed.training.labels.tolist()] == [name.partition("/")[0] for name in training]
     assert feed.preprocessing.channels == 1  # scans without colours
-    assert "24 pictures held out of 120" in feed.evaluated_on
+    assert "24 images held out of 120" in feed.evaluated_on
 
 
 def test_broken_files_change_the_count_and_nothing_else(small: Recipe) -> None:
     whole = train(small.updated(output=small.output.parent / "whole"))  # type: ignore[union-attr]
     broken = break_folder(Path(small.data) / "3")
-    (Path(small.data) / "notes.txt").write_text("no picture")
+    (Path(small.data) / "notes.txt").write_text("no image")
     events: list[dict[str, Any]] = []
     run = train(small, [events.append])
     start = next(event for event in events if event["event"] == "start")
@@ -90,7 +90,7 @@ def test_broken_files_in_given_splits(small: Recipe, tmp_path: Path, digits: Pat
     for split in ("train", "val"):
         shutil.copytree(digits, folder / split)
     before = opened(small.updated(data=str(folder), holdout=0.0, loading=loading))
-    assert before.left_out()["unreadable"] == 0
+    assert before.unused()["unreadable"] == 0
     broken = break_folder(folder / "train" / "5")
     for name, make in READABLE.items():
         (folder / "train" / "4" / name).write_bytes(make())
@@ -108,14 +108,14 @@ def test_too_many_broken_files_are_an_error(small: Recipe) -> None:
     folder = Path(small.data)
     for index in range(7):
         (folder / "0" / f"broken{index}.jpg").write_bytes(BROKEN["text.jpg"]())
-    with pytest.raises(DataError, match=r"7 of 127 pictures .* cannot be read, more than max_unreadable=0.05"):
+    with pytest.raises(DataError, match=r"7 of 127 images .* cannot be read, more than max_unreadable=0.05"):
         opened(small)
     assert len(names(opened(small.updated(max_unreadable=0.1)))[0]) == 96
     (folder / "0" / "broken0.jpg").unlink()
-    assert opened(small).left_out()["unreadable"] == 6  # 6 of 126 are allowed, wherever they would have fallen
+    assert opened(small).unused()["unreadable"] == 6  # 6 of 126 are allowed, wherever they would have fallen
 
 
-def test_a_resumed_run_sees_the_pictures_with_which_it_began(small: Recipe, digits: Path) -> None:
+def test_a_resumed_run_sees_the_images_with_which_it_began(small: Recipe, digits: Path) -> None:
     broken = break_folder(Path(small.data) / "3")
     run = train(small.updated(max_steps=5))
     assert (run.directory / SPLIT).read_text().startswith("path,label,split\n")
@@ -125,13 +125,13 @@ def test_a_resumed_run_sees_the_pictures_with_which_it_began(small: Recipe, digi
     (Path(small.data) / "3" / "empty.jpg").write_bytes((digits / "3" / os.listdir(digits / "3")[0]).read_bytes())
     reports: list[str] = []
     assert names(opened(going_on, reports)) == before
-    assert any(report.startswith("1 pictures came into") for report in reports)
+    assert any(report.startswith("1 images came into") for report in reports)
     assert names(opened(small.updated(output=None))) != before
-    assert len(broken) == opened(going_on).left_out()["unreadable"]
+    assert len(broken) == opened(going_on).unused()["unreadable"]
     again = resume(run.directory)
     assert again.metrics["loss"] == run.metrics["loss"]
     (Path(small.data) / before[0][0]).unlink()
-    with pytest.raises(DataError, match="1 pictures with which the run began cannot be read any more"):
+    with pytest.raises(DataError, match="1 images with which the run began cannot be read any more"):
         resume(run.directory)
 
 
@@ -142,8 +142,8 @@ def test_an_exclusion_list_is_honoured_and_counted(small: Recipe, tmp_path: Path
     reports: list[str] = []
     feed = opened(small.updated(exclude=listing), reports)
     assert not {training[0], held[0]} & {*feed.training.names, *feed.evaluation.names}  # type: ignore[attr-defined]
-    assert feed.left_out() == {"excluded": 2, "unreadable": 0, "ignored": 0}
-    assert f"2 pictures are left out by {listing}, which lists 3" in reports
+    assert feed.unused() == {"excluded": 2, "unreadable": 0, "ignored": 0}
+    assert f"2 images are left out by {listing}, which lists 3" in reports
     with pytest.raises(ValueError, match="named data set"):
         opened(Recipe(data="digits", exclude=listing))
 

@@ -1,4 +1,4 @@
-"""The command on a user's own pictures: one folder, no option needed; a model measured on folders by the names of its classes."""
+"""The command on a user's own images: one folder, no option needed; a model measured on folders by the names of its classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnets.classification.recipe import read_recipe
 
 sys.path.append(str(Path(__file__).parent.parent / "data"))
 
-from broken_pictures import break_folder, digits_folder
+from broken_images import break_folder, digits_folder
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -27,7 +27,7 @@ def objects(output: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `mine`, 120 pictures of digits and some broken ones, and the run that the command made of it."""
+    """A folder with `mine`, 120 images of digits and some broken ones, and the run that the command made of it."""
     from resnets.cli import main
 
     place = tmp_path_factory.mktemp("place")
@@ -90,7 +90,7 @@ def test_classes_go_by_name(call: Call, trained: Path, tmp_path: Path) -> None:
     assert "the model does not know the class five" in errors
 
 
-def test_broken_pictures_are_counted_in_evaluation(call: Call, trained: Path, tmp_path: Path) -> None:
+def test_broken_images_are_counted_in_evaluation(call: Call, trained: Path, tmp_path: Path) -> None:
     folder = digits_folder(tmp_path / "other", per_class=1, split="test")
     broken = break_folder(folder / "1")
     status, output, _ = call("evaluate", trained / "run", "--data", folder, "--json")
@@ -112,9 +112,9 @@ def test_predict_with_such_a_model(call: Call, trained: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, "holds no pictures in folders of classes"),
-        (lambda folder: (folder / "train").mkdir(), "holds no pictures in folders of classes"),
-        (lambda folder: PIL.Image.new("L", (9, 9)).save(folder / "a.png"), "holds no pictures in folders of classes"),
+        (lambda folder: None, "holds no images in folders of classes"),
+        (lambda folder: (folder / "train").mkdir(), "holds no images in folders of classes"),
+        (lambda folder: PIL.Image.new("L", (9, 9)).save(folder / "a.png"), "holds no images in folders of classes"),
     ],
 )
 def test_wrong_folders_get_one_sentence(call: Call, tmp_path: Path, make: Callable[[Path], Any], message: str) -> None:

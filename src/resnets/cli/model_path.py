@@ -1,4 +1,4 @@
-"""Where a model lies that a user names by its run or its file."""
+"""Where a model is that a user names by its run or its file."""
 
 from __future__ import annotations
 

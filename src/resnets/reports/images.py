@@ -1,4 +1,4 @@
-"""Pictures inside a page: thumbnails and heat maps as data addresses, small enough that a page of them stays small.
+"""Images inside a page: thumbnails and heat maps as data addresses, small enough that a page of them stays small.
 
 Legend: C channels (1 grey, 3 RGB), H W height and width in pixels.
 """
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PIXEL_ART = 64
-"""Pictures no wider or higher are stored exactly and enlarged by the page as squares; larger ones as JPEG."""
+"""Images no wider or higher are stored exactly and enlarged by the page as squares; larger ones as JPEG."""
 
 
 def thumbnail(pixels: Tensor, side: int) -> str:
-    """A picture (C, H, W), uint8, as a data address: as it is where it is small, else at most `side` pixels wide and high."""
+    """An image (C, H, W), uint8, as a data address: as it is where it is small, else at most `side` pixels wide and high."""
     image = as_image(pixels)
     if max(image.size) > PIXEL_ART:
         image.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
@@ -29,7 +29,7 @@ def thumbnail(pixels: Tensor, side: int) -> str:
 
 
 def overlay(pixels: Tensor, heat: Tensor, side: int) -> str:
-    """A picture (C, H, W), uint8, in grey under its heat map (H, W) in [0, 1], as a data address `side` pixels wide or high.
+    """An image (C, H, W), uint8, in grey under its heat map (H, W) in [0, 1], as a data address `side` pixels wide or high.
 
     Colours are matplotlib's "inferno", whose brightness rises evenly, so that they are told apart without seeing colours, too.
     """
@@ -58,13 +58,13 @@ def matrix_image(shares: numpy.ndarray, colour: tuple[int, int, int], side: int)
 
 
 def as_image(pixels: Tensor) -> PIL.Image.Image:
-    """A picture (C, H, W), uint8, for Pillow."""
+    """An image (C, H, W), uint8, for Pillow."""
     array = pixels.permute(1, 2, 0).numpy()
     return PIL.Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def data_address(image: PIL.Image.Image, kind: str) -> str:
-    """The picture itself as an address: nothing is fetched to show it."""
+    """The image itself as an address: nothing is fetched to show it."""
     buffer = io.BytesIO()
     if kind == "JPEG":
         image.convert("RGB").save(buffer, kind, quality=82, optimize=True)

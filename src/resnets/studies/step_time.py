@@ -17,11 +17,11 @@ from ..networks.zoo import get_spec
 from .tasks import Task
 
 SECONDS, MOST_STEPS = 1.0, 12
-"""A measurement lasts so long, or so many steps, behind two steps of warming up."""
+"""A measurement lasts so long, or so many steps, after two steps of warming up."""
 
 
-class MeasuredPace:
-    """Measures each recipe's step once a machine and keeps it in a file.
+class MeasuredStepTime:
+    """Measures each recipe's step once per machine and keeps it in a file.
 
     Args:
         file: JSON, from key to seconds.
@@ -69,14 +69,14 @@ def _machine() -> tuple[object, ...]:
 
 @cache
 def macs(network: str, input_size: int | None = None) -> int:
-    """Multiply-adds of a network for one picture, of its native size where none is given."""
+    """Multiply-adds of a network for one image, of its native size where none is given."""
     if input_size is None:
         return zoo_cost(network)[1]
     return count(get_spec(network, input_size=input_size))[1]
 
 
 def measure_step(recipe: Recipe) -> float:
-    """Median seconds of a training step on pictures of noise, with the recipe's network, precision and batch."""
+    """Median seconds of a training step on images of noise, with the recipe's network, precision and batch."""
     import statistics
 
     import torch
