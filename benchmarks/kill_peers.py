@@ -4,7 +4,8 @@
 
 Each peer trains a small ResNet-18 on 360 handwritten digits of 32 x 32 pixels with its own trainer, its own checkpoints and its own way to
 resume, with seeds set and one thread, in an environment of its own that this script makes. An undisturbed run is repeated, so that what a
-peer does not repeat anyway is not counted against its resumption. timm's training script is not part of its package and was not run.
+peer does not repeat anyway is not counted against its resumption. timm's training script is not part of its package: it is run where
+--timm-script names the train.py of timm's repository.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PEERS = {
     "lightning": ("lightning", "lightning-utilities", "torchmetrics", "pytorch-lightning"),
     "huggingface-trainer": ("accelerate",),
     "ultralytics": ("ultralytics", "ultralytics-thop", "opencv-python-headless", "polars", "polars-runtime-32", "requests"),
+    "timm": ("timm",),
 }
 """By peer: the packages that its environment has besides those of this one."""
 
@@ -128,6 +130,31 @@ else:
                 project=str(folder), name="run", exist_ok=True, plots=False, val=False, verbose=False)
 finish(torch.load(last, weights_only=False)["ema"] or torch.load(last, weights_only=False)["model"])
 """,
+    "timm": COMMON
+    + """
+import runpy
+import PIL.Image
+data = folder.parent / "digits"
+if not data.exists():
+    images, labels = digits()
+    for number, (image, label) in enumerate(zip(images, labels)):
+        path = data / ("train" if number % 5 else "validation") / str(int(label)) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray((image.permute(1, 2, 0).numpy() * 255).astype("uint8")).save(path)
+sys.argv = ["train.py", "--data-dir", str(data), "--model", "resnet18", "--num-classes", "10", "--img-size", "32", "--epochs", "3", "-b", "36",
+            "--device", "cpu", "--seed", "0", "-j", "1", "--output", str(folder / "kept"), "--experiment", "run", "--opt", "momentum",
+            "--lr", "0.05", "--warmup-epochs", "0", "--cooldown-epochs", "0", "--checkpoint-hist", "2", "--recovery-interval", "4",
+            "--log-interval", "1000"]
+# A resumed run goes into a folder of its own: timm numbers them, run, run-1, ...
+if resumed:
+    places = [path for run in (folder / "kept").glob("run*") for path in [*run.glob("recovery-*.pth.tar"), *run.glob("last.pth.tar")]]
+    if places:
+        sys.argv += ["--resume", str(max(places, key=lambda path: path.stat().st_mtime))]
+runpy.run_path(os.environ["TIMM_SCRIPT"], run_name="__main__")
+last = max((folder / "kept").glob("run*/last.pth.tar"), key=lambda path: path.stat().st_mtime)
+state = torch.load(last, weights_only=False)["state_dict"]
+torch.save(state, folder / "end.pth.part"); os.replace(folder / "end.pth.part", folder / "end.pth")
+""",
 }
 
 
@@ -215,7 +242,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3, help="at most, of each run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--timm-script", type=Path, help="train.py of timm's repository; without it timm is not run")
     options = parser.parse_args()
+    if options.timm_script is None:
+        options.peers = [peer for peer in options.peers if peer != "timm"]
+    else:
+        os.environ["TIMM_SCRIPT"] = str(options.timm_script.absolute())
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).absolute()
         work.mkdir(parents=True, exist_ok=True)
