@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
     from .classification.recipe import Recipe
     from .classification.recipes import get_recipe
+    from .detection import create_detector
     from .networks import Network, build
-    from .tasks import train
+    from .segmentation import create_segmenter
+    from .tasks import load_model, train
     from .training.run import Run
     from .weights.adapt import InputWeights
     from .weights.catalogue import list_weights
-    from .weights.model_file import load_model
 
 __all__ = [
-    "Network", "NetworkSpec", "Recipe", "Run", "build", "create_model", "get_recipe", "get_spec", "list_models", "list_weights",
-    "load_model", "train",
+    "Network", "NetworkSpec", "Recipe", "Run", "build", "create_detector", "create_model", "create_segmenter", "get_recipe", "get_spec",
+    "list_models", "list_weights", "load_model", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -43,8 +44,12 @@ _HOMES = {
     "tasks": "tasks",
     "train": "tasks",
     "list_weights": "weights.catalogue",
-    "load_model": "weights.model_file",
+    "load_model": "tasks",
     "weights": "weights",
+    "create_detector": "detection",
+    "create_segmenter": "segmentation",
+    "detection": "detection",
+    "segmentation": "segmentation",
 }
 
 

@@ -25,6 +25,8 @@ from .training.base_recipe import HEADER, RunRecipe, read_run_recipe
 from .training.task import Task
 
 if TYPE_CHECKING:
+    import torch
+
     from .training.choices import Reason
     from .training.distributed import World
     from .training.loop import Listener
@@ -35,6 +37,7 @@ __all__ = [
     "CLASSIFICATION",
     "DETECTION",
     "SEGMENTATION",
+    "load_model",
     "named_recipe",
     "open_session",
     "prove",
@@ -89,6 +92,22 @@ def task_of_model(path: Path) -> AnyTask:
     from .weights.model_file import read_header
 
     return task_named(read_header(path).get("kind", CLASSIFICATION.model))
+
+
+def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
+    """The network of a run directory or a model file, whatever its task: a `Network`, `Detector` or `Segmenter` in evaluation mode,
+    with `.classes` and `.spec`.
+
+    Raises:
+        ValueError: there is no finished run, or no model file of ours.
+        OSError: it cannot be read.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "model.safetensors"
+        if not file.is_file():
+            raise UserError(f"the folder {path} holds no model.safetensors; is its run finished? resnets train --resume {path}")
+    return task_of_model(file).load(file, device)
 
 
 def task_of_recipe_file(path: Path) -> AnyTask:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+import resnets
+from resnets.detection.detector import Detector
 from resnets.detection.model_kind import DETECTOR
 from resnets.detection.recipe import DetectionRecipe, read_detection_recipe
 from resnets.detection.recipes import RECIPES
 from resnets.detection.session import DetectionSession
+from resnets.networks import Network
 from resnets.tasks import CLASSIFICATION, open_session, resume, train
 from resnets.training.loop import Interrupted
 from resnets.training.run import Run, RunDirectory
@@ -143,3 +146,18 @@ def test_starting_from_a_detector_keeps_its_weights(detector_run: Run, recipe: D
     trained = DETECTOR.load(detector_run.model_path).state_dict()
     for name, value in session.network.state_dict().items():
         assert torch.equal(value, trained[name]), name
+
+
+def test_load_model_takes_a_run_or_a_file_of_any_task(detector_run: Run, small_run: Run) -> None:
+    by_run, by_file = resnets.load_model(detector_run.directory), resnets.load_model(detector_run.model_path)
+    assert isinstance(by_run, Detector)
+    assert by_run.classes == detector_run.classes
+    assert all(torch.equal(a, b) for a, b in zip(by_run.state_dict().values(), by_file.state_dict().values(), strict=True))
+    assert isinstance(resnets.load_model(small_run.directory), Network)
+    again = resnets.create_detector(by_run.spec, weights=str(detector_run.model_path))
+    assert all(torch.equal(a, b) for a, b in zip(by_run.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_load_model_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no model\.safetensors; is its run finished\?"):
+        resnets.load_model(tmp_path)

@@ -10,8 +10,11 @@ from .recipe import Recipe
 from .recipes import RECIPES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from ..networks import Network
     from ..training.choices import Reason
     from ..training.distributed import World
     from .session import ClassificationSession
@@ -52,6 +55,12 @@ class Classification(Task[Recipe, "ClassificationSession"]):
         from .session import open_session
 
         return open_session(recipe, device, report, world)
+
+    def load(self, path: Path, device: str | torch.device) -> Network:
+        """See `weights.model_file.ModelKind.load`."""
+        from ..weights.model_file import CLASSIFIER
+
+        return CLASSIFIER.load(path, device=device)
 
 
 CLASSIFICATION = Classification()

@@ -11,10 +11,13 @@ from .recipe import DetectionRecipe
 from .recipes import RECIPES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from ..training.choices import Reason
     from ..training.distributed import World
+    from .detector import Detector
     from .session import DetectionSession
 
 
@@ -53,6 +56,12 @@ class Detection(Task[DetectionRecipe, "DetectionSession"]):
         from .session import open_session
 
         return open_session(recipe, device, report, world)
+
+    def load(self, path: Path, device: str | torch.device) -> Detector:
+        """See `weights.model_file.ModelKind.load`."""
+        from .model_kind import DETECTOR
+
+        return DETECTOR.load(path, device=device)
 
 
 DETECTION = Detection()

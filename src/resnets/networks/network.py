@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from .heads import build_head
 from .inception import RESIDUALS, TRANSITIONS, inception_layers, out_channels
 from .initialization import initialize
+from .inputs import check_batch
 from .layers import ConvNormReLU, convolution, normalization
 from .residuals import ORDERS, Place, activation, build_residual
 from .shortcuts import build_shortcut
@@ -216,6 +217,7 @@ class Network(nn.Module):
         return [module for module in self.modules() if isinstance(module, ResidualUnit)]
 
     def _run(self, images: Tensor, maps: dict[str, Tensor] | None = None) -> Tensor:
+        check_batch(images, self.spec.in_channels, self.spec.dims)
         x: Tensor = self.conv1(images)
         if maps is not None:
             maps["conv1"] = functional.relu(x) if isinstance(self.pool, MaxPoolReLU) else x

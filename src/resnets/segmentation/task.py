@@ -11,10 +11,13 @@ from .recipe import SegmentationRecipe
 from .recipes import RECIPES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from ..training.choices import Reason
     from ..training.distributed import World
+    from .segmenter import Segmenter
     from .session import SegmentationSession
 
 
@@ -53,6 +56,12 @@ class Segmentation(Task[SegmentationRecipe, "SegmentationSession"]):
         from .session import open_session
 
         return open_session(recipe, device, report, world)
+
+    def load(self, path: Path, device: str | torch.device) -> Segmenter:
+        """See `weights.model_file.ModelKind.load`."""
+        from .model_kind import SEGMENTER
+
+        return SEGMENTER.load(path, device=device)
 
 
 SEGMENTATION = Segmentation()

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from .base_recipe import AnyRecipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import device as Device
+    from torch import nn
 
     from .choices import Reason
     from .distributed import World
@@ -70,4 +73,13 @@ class Task(ABC, Generic[AnyRecipe, AnySession]):
         Raises:
             ValueError: the recipe asks for what cannot be had.
             OSError: the data or the weights cannot be read.
+        """
+
+    @abstractmethod
+    def load(self, path: Path, device: str | Device) -> nn.Module:
+        """The network in a model file of this task, in evaluation mode, with its classes.
+
+        Raises:
+            ValueError: the file is not of this task, or damaged.
+            OSError: it cannot be read.
         """

@@ -115,8 +115,43 @@ class Preprocessing(BaseModel):
         return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), uint8, of one size as the network's input (N, C, size, size), float32."""
-        return self.normalized(self.resized(images))
+        """Images (N, C, H, W) of one size as the network's input (N, C, size, size), float32.
+
+        Args:
+            images: uint8; uint16, in its whole range; or floating point in [0, 1]. The type says which, never the values.
+
+        Raises:
+            UserError: another type or shape, or floats outside [0, 1].
+        """
+        return self.normalized(self.resized(self._pixels(images)))
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """The images as uint8, or floating in [0, 255]."""
+        import torch
+
+        if images.dim() == 4 and images.shape[1] != self.channels and images.shape[-1] == self.channels:
+            raise UserError(
+                f"images are {tuple(images.shape)}, with their channels last; give channels first: images.permute(0, 3, 1, 2)"
+            )
+        if images.dim() != 4 or images.shape[1] != self.channels:
+            raise UserError(f"images are {tuple(images.shape)}; give a batch (N, {self.channels}, H, W)")
+        if images.dtype == torch.uint8:
+            return images
+        if images.dtype == torch.uint16:
+            return images.float() / 257
+        if not images.is_floating_point():
+            kind = str(images.dtype).removeprefix("torch.")
+            raise UserError(
+                f"images are {kind}, which does not say how bright its numbers are; give uint8, uint16 or floats in [0, 1]"
+            )
+        if images.numel():
+            least, most = (float(value) for value in images.aminmax())
+            if not (least >= 0 and most <= 1):  # a NaN is not, either
+                raise UserError(
+                    f"floating-point images are in [0, 1] here, and these go from {least:.4g} to {most:.4g}; divide by 255, or give uint8 "
+                    "images as they are; what is normalised already needs no preprocessing"
+                )
+        return images.float() * 255
 
     def image(self, image: Image) -> Tensor:
         """A Pillow image of any mode and size as the network's input (1, C, size, size), float32; EXIF rotation is applied."""
