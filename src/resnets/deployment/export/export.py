@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ...core.deprecation import renamed_argument
 from ...core.environment import describe_environment, installed_version
 from ...core.errors import UserError
 from ...core.files import write_together
@@ -42,6 +43,7 @@ class Exported:
     parity: Parity
 
 
+@renamed_argument("pictures", "uint8", until="0.3")
 def export_model(
     network: Network,
     output: str | Path,
