@@ -120,7 +120,9 @@ def test_a_wrong_value_is_one_sentence_with_what_is_wanted(call: Call, in_folder
         (("export", "resnet18"), "resnets export needs --format onnx|openvino|torch-export"),
         (("models", "a", "b", "c"), "does not know what to do with 'b'"),
         (("train", "digits", "fashion-mnist"), "does not know what to do with 'fashion-mnist'"),
-        (("train", "digits", "--prove"), "--prove goes with --resume RUN"),
+        (("--json", "train", "digits", "--prove"), "--prove goes with --resume RUN"),
+        (("--jsn", "x"), "there is no command '--jsn'"),
+        (("train", "digits", "--schedule.milestones"), "--schedule.milestones needs a value after it"),
         (("train", "digits", "--detector", "resnet50-fpn"), "--detector is an option of detection, but this is classification"),
         (
             ("train", "fashion-scenes-c4", "--task", "segmentation"),

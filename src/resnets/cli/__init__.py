@@ -81,6 +81,9 @@ def _run(arguments: list[str] | None) -> int:
 
         print(version("resnets"))
         return 0
+    if arguments[0].startswith("-"):  # options before the command
+        place = next((i for i, word in enumerate(arguments) if word in COMMANDS), 0)
+        arguments.insert(0, arguments.pop(place))
     command, rest = arguments[0], arguments[1:]
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)

@@ -251,7 +251,7 @@ def _values(option: Option, typed: str, given: list[str] | None, rest: list[str]
         values.append(rest.pop(0))
     if not values and option.otherwise is not None:
         return [option.otherwise]
-    if not values and option.takes == "one":
+    if not values:
         stands = f" ({typed} is --{option.name} here)" if typed.lstrip("-") != option.name else ""
         raise UserError(f"{typed} needs a value after it{stands}, such as --{option.name} {option.metavar}")
     return values
