@@ -41,7 +41,8 @@ def test_a_model_file_names_no_folder(run: Run) -> None:
 
 def test_a_run_still_finds_its_data(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run.directory)]) == 0
-    assert "held out of" in capsys.readouterr().out
+    assert "letters val" in (said := capsys.readouterr().out)
+    assert "of 12 images" in said, "the fifth of 60 that the run held out"
     assert main(["evaluate", str(run.model_path), "--json"]) == 0
 
 
