@@ -266,6 +266,10 @@ XML: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: text.replace("<net ", '<!doctype l [<!ENTITY e SYSTEM "file:///etc/passwd">]><net ', 1),
         "declares a document type",
     ),
+    "entities in another encoding": (
+        lambda text: text.replace("<net ", '<!DOCTYPE l [<!ENTITY z "ha">]><net ', 1).replace('<?xml version="1.0"?>', ""),
+        "is no text in UTF-8",
+    ),
     "weights beyond the file": (lambda text: text.replace('offset="0" size', 'offset="99999999999" size', 1), "damaged"),
     "weights before the file": (lambda text: text.replace('offset="0" size', 'offset="-1728" size', 1), "damaged"),
     "weights of any size": (lambda text: text.replace('offset="0" size="', 'offset="0" size="9999999', 1), "damaged"),
@@ -287,10 +291,57 @@ def test_an_openvino_graph_of_a_stranger_is_refused(pair: Path, tmp_path: Path, 
     text = pair.read_text()
     changed = edit(text)
     assert changed != text
-    (tmp_path / "net.xml").write_text(changed)
+    (tmp_path / "net.xml").write_text(changed, encoding="utf-16" if "encoding" in name else "utf-8")
     (tmp_path / "net.bin").write_bytes(pair.with_suffix(".bin").read_bytes())
     with pytest.raises(ValueError, match=reason):
         open_engine(tmp_path / "net.xml", threads=1)
+
+
+def grown(pair: Path, folder: Path, kind: str) -> Path:
+    """The graph with a result whose size follows from the inputs' size alone, and is immense for ordinary ones."""
+    import numpy as np
+    import openvino
+    from openvino import opset13 as op
+
+    model = openvino.Core().read_model(pair)
+    images = model.get_parameters()[0]
+    relu = next(operation for operation in model.get_ordered_ops() if operation.get_type_name() == "Relu").output(0)
+    readers = list(relu.get_target_inputs())
+    if kind == "padded":
+        side = op.gather(op.shape_of(images), op.constant(np.array([2])), op.constant(np.int64(0)))
+        pads = op.concat([op.constant(np.zeros(2, np.int64)), *[op.multiply(side, op.constant(np.array([100_000])))] * 2], 0)
+        large = op.pad(relu, pads, pads, "constant", op.constant(np.float32(0)))
+        axes = [2, 3]
+    else:  # every pixel by every pixel
+        column = op.reshape(images, op.constant(np.array([-1, 1])), False)
+        column = op.concat([column] * 1_000, 0)
+        large, axes = op.matmul(column, column, False, True), [0, 1]
+    mean = op.reduce_mean(large, op.constant(np.array(axes)), kind == "padded")
+    total = op.add(relu, mean)
+    for reader in readers:
+        reader.replace_source_output(total.output(0))
+    openvino.save_model(model, folder / "net.xml", compress_to_fp16=False)
+    return folder / "net.xml"
+
+
+@pytest.mark.parametrize("kind", ["padded", "multiplied"])
+def test_results_that_grow_with_the_inputs_are_bounded(pair: Path, tmp_path: Path, kind: str) -> None:
+    engine = open_engine(grown(pair, tmp_path, kind), threads=1)
+    with pytest.raises(ValueError, match=r"for inputs of shape \(2, 3, 32, 32\), a result of bytes: .*RESNETS_LIMITS=10"):
+        engine.outputs(INPUTS)
+
+
+def test_a_graph_with_other_logits_than_it_says_is_refused(pair: Path, tmp_path: Path) -> None:
+    text = pair.read_text()
+    (tmp_path / "net.xml").write_text(
+        text.replace("&quot;num_classes&quot;:3", "&quot;num_classes&quot;:4").replace(
+            "[&quot;a&quot;", "[&quot;z&quot;, &quot;a&quot;"
+        )
+    )
+    (tmp_path / "net.bin").write_bytes(pair.with_suffix(".bin").read_bytes())
+    engine = open_engine(tmp_path / "net.xml", threads=1)
+    with pytest.raises(ValueError, match=r"gives \[2, 3\] for 2 images of 4 classes"):
+        engine.outputs(INPUTS)
 
 
 @pytest.mark.parametrize("weights", [b"", b"\0" * 10, None])
@@ -305,6 +356,17 @@ def test_weights_that_are_cut_short_or_missing_are_refused(pair: Path, tmp_path:
 def test_a_sound_pair_still_gives_its_logits(pair: Path) -> None:
     found = open_engine(pair, threads=1).outputs(INPUTS)[0]
     torch.testing.assert_close(found, trained_network()(INPUTS), rtol=1e-4, atol=1e-4)
+
+
+def test_who_is_trusted_is_asked_in_one_way(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument and the variable permit the same, for every kind of file."""
+    (tmp_path / "net.xml").write_text(pair.read_text().replace('type="ReLU"', 'type="Erf"'))
+    (tmp_path / "net.bin").write_bytes(pair.with_suffix(".bin").read_bytes())
+    with pytest.raises(ValueError, match="trust=True"):
+        open_engine(tmp_path / "net.xml", threads=1)
+    given = open_engine(tmp_path / "net.xml", threads=1, trust=True).outputs(INPUTS)[0]
+    monkeypatch.setenv("RESNETS_TRUST", "1")
+    assert torch.equal(given, open_engine(tmp_path / "net.xml", threads=1).outputs(INPUTS)[0])
 
 
 def test_trust_from_python_runs_the_graph(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

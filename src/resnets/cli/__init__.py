@@ -46,7 +46,7 @@ first steps:
   resnets describe resnet50             what a network is made of
 
 Every command takes --json (machine-readable lines on standard output), --debug (tracebacks), --allow-outside (data may name files
-that are outside of its own folder) and --trust (let torch run the graph of a .pt2 file, which is a program).
+that are outside of its own folder) and --trust (run the graph of an exported file as it is; that of a .pt2 file is a program).
 """
 
 

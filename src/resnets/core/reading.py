@@ -40,6 +40,11 @@ _KINDS = (
 )
 
 
+def trusted() -> bool:
+    """Whether the user trusts whoever wrote the files that are opened."""
+    return os.environ.get(TRUST, "") not in ("", "0")
+
+
 class Refused(UserError, OSError):
     """A file that is not read: it is no regular file, is too large, or is outside. `strerror` says why as a clause."""
 

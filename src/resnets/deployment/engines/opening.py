@@ -16,6 +16,7 @@ import torch
 
 from ...core.errors import UserError
 from ...core.precision import native_bf16
+from ...core.reading import trusted
 from ...networks import Network
 from ..graph.description import Description, description_of
 from ..graph.exported import DTYPES, check_exportable, make_graph, traced
@@ -59,8 +60,8 @@ def open_engine(
         device: where torch runs it ("cpu", "cuda", a device); the other engines run on the CPU.
         count: how many images there will be; None for many.
         exact: with the engine torch, results equal to those of training's evaluation to the bit, at its speed.
-        trust: let torch run the graph of a .pt2 file, which is a program, instead of rebuilding the network from its description;
-            as --trust (RESNETS_TRUST=1) does.
+        trust: you trust whoever wrote the exported file, as --trust (RESNETS_TRUST=1) says: torch runs the graph of a .pt2 file, which is
+            a program, instead of rebuilding the network from its description, and OpenVINO runs any graph.
         report: is told, in one line, which engine was chosen and why.
 
     Raises:
@@ -141,7 +142,9 @@ def _open_exported(
     wanted = precision
     if precision == "auto":
         wanted = "bf16" if found == "openvino" and native_bf16("cpu") else None
-    opened: Engine = form.open_contents(reader.read_contents(path), str(path), precision=wanted, threads=threads, own=trust)
+    opened: Engine = form.open_contents(
+        reader.read_contents(path), str(path), precision=wanted, threads=threads, own=trust or trusted()
+    )
     if report is not None:
         report(Choice(found, opened.precision, reason).sentence())
     return opened

@@ -10,7 +10,7 @@ import re
 import tempfile
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 
 from ...core.errors import JobError, UserError
 from ...core.limits import ACTIVATIONS, check_limit
+from ...core.machine import total_memory
 from ...core.reading import TABLE_LIMIT, read_file
 from ..graph.description import KEYS, Description, from_strings
 from ..graph.exported import OUTPUTS
@@ -32,13 +33,13 @@ PRECISIONS = ("fp32", "fp16")
 _HINTS = {"bf16": "bf16"}  # everything else computes in float32, but for what an int8 graph says itself
 _SECTION = "resnets"
 _OPERATIONS = {
-    "Abs", "Add", "AvgPool", "BatchNormInference", "Clamp", "Concat", "Const", "Constant", "Convert", "Convolution", "Divide", "Exp",
-    "FakeQuantize", "Gather", "GroupConvolution", "GroupNormalization", "Log", "MatMul", "Maximum", "MaxPool", "Minimum", "Multiply",
-    "MVN", "Negative", "Pad", "Parameter", "Power", "ReduceMax", "ReduceMean", "ReduceSum", "ReLU", "Relu", "Reshape", "Result",
-    "ShapeOf", "Sigmoid", "Slice", "Softmax", "SoftMax", "Split", "Sqrt", "Squeeze", "StridedSlice", "Subtract", "Swish", "Tanh", "TopK",
-    "Transpose", "Unsqueeze", "VariadicSplit",
+    "Abs", "Add", "AvgPool", "BatchNormInference", "Broadcast", "Clamp", "Concat", "Const", "Constant", "Convert", "Convolution",
+    "Divide", "Exp", "FakeQuantize", "Gather", "GroupConvolution", "GroupNormalization", "Log", "MatMul", "Maximum", "MaxPool", "Minimum",
+    "Multiply", "MVN", "Negative", "Pad", "Parameter", "Power", "ReduceMax", "ReduceMean", "ReduceSum", "ReLU", "Relu", "Reshape",
+    "Result", "ShapeOf", "Sigmoid", "Slice", "Softmax", "SoftMax", "Split", "Sqrt", "Squeeze", "StridedSlice", "Subtract", "Swish",
+    "Tanh", "TopK", "Transpose", "Unsqueeze", "VariadicSplit",
 }  # fmt: skip
-"""What our networks consist of. None of them repeats anything, opens a file, or makes much out of little; a padding's size is looked at."""
+"""What our networks consist of. None of them repeats anything or opens a file; the sizes of their results are looked at."""
 _DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _SHAPES = 2
 """Input shapes whose own compiled models are kept: of full batches, and of a last one."""
@@ -92,10 +93,19 @@ class OpenVinoEngine(Engine):
 
     name: EngineName = "openvino"
 
-    def __init__(self, model: Any, description: Description, *, precision: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        description: Description,
+        *,
+        precision: str | None = None,
+        threads: int | None = None,
+        stranger: str = "",
+    ) -> None:
         """Args:
         precision: "bf16" computes in bf16; None or the form's own as the form says.
         threads: None for as many as torch has.
+        stranger: the file of a writer who is not trusted: its graph is looked at for each shape of inputs before it runs.
 
         Raises:
             ValueError: bf16 on a processor without it.
@@ -115,7 +125,7 @@ class OpenVinoEngine(Engine):
         }
         super().__init__(description, f"openvino {openvino.__version__.partition('-')[0]}", precision or own)
         self.compiled = core.compile_model(model, "CPU", self._settings)
-        self._core, self._model = core, model
+        self._core, self._model, self._stranger = core, model, stranger
         self._any_shape = self.compiled.create_infer_request()
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
@@ -129,6 +139,8 @@ class OpenVinoEngine(Engine):
         """What runs inputs of this shape: its own request from its second time on."""
         request = self._requests.pop(shape, None)
         if request is None:
+            if self._stranger:
+                check_results(self._model, shape, self.spec.num_classes, self._stranger)
             request = self._any_shape
         elif request is self._any_shape:
             model = self._model.clone()
@@ -143,7 +155,7 @@ class OpenVinoEngine(Engine):
 def open_contents(
     contents: Mapping[str, bytes], file: str, *, precision: str | None, threads: int | None, own: bool = False
 ) -> OpenVinoEngine:
-    """The engine for the content of a pair of files, or of an ONNX file. `own` as in `torch_export`, where it matters.
+    """The engine for the content of a pair of files, or of an ONNX file. `own` as in `torch_export`: without it the graph is looked at.
 
     Raises:
         ValueError: openvino is missing, the content is damaged or not a resnets model file, or it cannot run in that precision.
@@ -156,6 +168,9 @@ def open_contents(
         if ".onnx" in contents:
             model, section = core.read_model(contents[".onnx"]), "framework"
         else:
+            # In another encoding a declaration would be other bytes, which OpenVINO's reader of XML understands.
+            if b"\0" in contents[".xml"]:
+                raise UserError(f"{file} is no text in UTF-8, as which `resnets export` writes it")
             if _DECLARATION.search(contents[".xml"]):
                 raise UserError(f"{file} declares a document type, in which entities can hide; `resnets export` writes none")
             model, section = core.read_model(contents[".xml"], contents[".bin"]), _SECTION
@@ -171,7 +186,8 @@ def open_contents(
         strings = {key: model.get_rt_info([section, key]).astype(str) for key in KEYS if model.has_rt_info([section, key])}
     except (UnicodeDecodeError, RuntimeError) as error:
         raise UserError(f"the metadata of {file} is damaged: {' '.join(str(error).split())}") from None
-    return OpenVinoEngine(model, from_strings(strings, file), precision=precision, threads=threads)
+    stranger = "" if own else file
+    return OpenVinoEngine(model, from_strings(strings, file), precision=precision, threads=threads, stranger=stranger)
 
 
 def check_graph(model: Any, file: str) -> None:
@@ -184,11 +200,37 @@ def check_graph(model: Any, file: str) -> None:
         kind = operation.get_type_name()
         if kind not in _OPERATIONS:
             raise UserError(
-                f"{file} has the operation {kind!r}, which no network of resnets has; it was not written by `resnets export`"
+                f"{file} has the operation {kind!r}, which no network of resnets has; if you trust whoever wrote it, --trust (in "
+                "Python trust=True) runs it"
             )
         for output in operation.outputs():
             sides = [side.get_length() for side in output.get_partial_shape() if side.is_static]
             check_limit(f"{file} has a result of at least this many values:", math.prod(sides), ACTIVATIONS)
+
+
+def check_results(model: Any, shape: Sequence[int], classes: int, file: str) -> None:
+    """Looks at every result of a stranger's graph for inputs of one shape: a size may follow from that of the inputs in any way.
+
+    Raises:
+        UserError: a result is larger than this machine's memory, has a size that only computing tells, or the last of them is not (N, K).
+    """
+    sized = model.clone()
+    try:
+        sized.reshape(list(shape))
+    except RuntimeError as error:
+        raise UserError(
+            f"the graph of {file} takes no inputs of shape {tuple(shape)}: {' '.join(str(error).split())[:300]}"
+        ) from None
+    for operation in sized.get_ops():
+        for output in operation.outputs():
+            sides = output.get_partial_shape()
+            if sides.is_dynamic:
+                raise UserError(f"the graph of {file} has a result whose size is unknown before it is computed; ours have none")
+            size = math.prod(side.get_length() for side in sides) * max(1, output.get_element_type().size)
+            check_limit(f"the graph of {file} has, for inputs of shape {tuple(shape)}, a result of bytes:", size, total_memory())
+    found = [side.get_length() for side in sized.outputs[-1].get_partial_shape()]
+    if found != [shape[0], classes]:
+        raise UserError(f"the graph of {file} gives {found} for {shape[0]} images of {classes} classes")
 
 
 def read_contents(path: Path) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ...core.errors import UserError
-from ...core.reading import TABLE_LIMIT, TRUST, ZIP_ERRORS, read_file
+from ...core.reading import TABLE_LIMIT, ZIP_ERRORS, read_file
 from ...networks import build
 from ..graph.description import Description, from_strings
 from ..graph.exported import DTYPES, make_graph
@@ -94,7 +93,7 @@ def open_contents(
     computes = description.form.precision
     if precision not in (None, computes):
         raise UserError(f"{file} computes in {computes}, which is fixed in it; ask for {computes}, or export it anew")
-    if own or trusted():
+    if own:
         try:
             return TorchExportEngine(torch.export.load(io.BytesIO(content)), description, threads=threads)
         except Exception as error:  # whatever part of it is damaged: torch's reader has no error of its own
@@ -111,11 +110,6 @@ def open_contents(
 def read_contents(path: Path) -> dict[str, bytes]:
     """The content of a file, as `open_contents` takes it."""
     return {".pt2": read_file(path, limit=TABLE_LIMIT)}
-
-
-def trusted() -> bool:
-    """Whether the user trusts the files that are opened."""
-    return os.environ.get(TRUST, "") not in ("", "0")
 
 
 class Archive:
