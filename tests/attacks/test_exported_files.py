@@ -8,11 +8,15 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import shlex
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 
@@ -380,8 +384,41 @@ def test_trust_from_python_runs_the_graph(archive: Path, monkeypatch: pytest.Mon
     torch.testing.assert_close(data, graph, rtol=1e-5, atol=1e-5)
 
 
-def test_a_graph_of_somebody_else_is_named_with_a_command_that_works(tmp_path: Path) -> None:
-    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
-    torch.export.save(program, tmp_path / "other.pt2")
-    with pytest.raises(ValueError, match=r"resnets convert weights\.pt --to resnets -o model\.safetensors"):
-        open_engine(tmp_path / "other.pt2")
+def test_a_graph_of_somebody_else_is_named_with_a_command_that_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    from resnets.cli import main
+
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18(num_classes=3).eval()
+    images = torch.randn(1, 3, 64, 64)
+    path = tmp_path / "their own.pt2"
+    torch.export.save(torch.export.export(theirs, (images,)), path)
+    PIL.Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
+    assert main(["predict", str(path), str(tmp_path / "x.png")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ValueError, match="was not written by `resnets export`") as caught:
+        open_engine(path)
+    command = str(caught.value).rpartition("take its weights: ")[2]
+    assert command in said
+    # The environment of these tests, where neither command need be on the path.
+    sources = Path(resnets.__file__).parent.parent
+    resnets_command = f"{shlex.quote(sys.executable)} -c 'import sys; from resnets.cli import main; sys.exit(main())'"
+    functions = f'python() {{ {shlex.quote(sys.executable)} "$@"; }}; resnets() {{ {resnets_command} "$@"; }}; '
+    monkeypatch.setenv("PYTHONPATH", str(sources))
+    done = subprocess.run(["bash", "-c", functions + command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours = resnets.load_model(tmp_path / "their own.safetensors").eval()
+    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", lambda content: b"no zip"])
+def test_a_damaged_archive_is_named_with_the_command_that_writes_it(
+    archive: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "net.pt2").write_bytes(damage(archive.read_bytes()))
+    with pytest.raises(
+        ValueError, match=r"write it anew from its model: resnets export MODEL --format torch-export --output \S+net\.pt2$"
+    ):
+        open_engine(tmp_path / "net.pt2")

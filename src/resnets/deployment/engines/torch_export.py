@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,11 +35,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 _STRINGS = "resnets.json"
 _WEIGHTS = "data/weights/"
 _CONFIG = f"{_WEIGHTS}model_weights_config.json"
-_ELSEWHERE = (
-    "Its graph is a program, which is not run here. Export it anew: resnets export MODEL --format torch-export; or take the weights out "
-    "of a graph of somebody else where it was made: torch.save(torch.export.load({file!r}).state_dict, 'weights.pt'), and then: "
-    "resnets convert weights.pt --to resnets -o model.safetensors"
-)
+_TAKE_OUT = "import sys, torch; torch.save(torch.export.load(sys.argv[1]).state_dict, sys.argv[2])"
 _MOST_TEXT = 64 * 2**20
 _TYPES = {5: torch.int64, 6: torch.float16, 7: torch.float32, 13: torch.bfloat16}
 """By the number that torch's schema gives them (torch._export.serde.schema.ScalarType): what our exports hold."""
@@ -82,13 +79,20 @@ def open_contents(
     content = contents[".pt2"]
     try:
         archive = Archive(content)
+    except (*ZIP_ERRORS, OSError) as error:
+        anew = f"resnets export MODEL --format torch-export --output {shlex.quote(file)}"
+        raise UserError(f"{file} is damaged, or no .pt2 archive ({_line(error)}); write it anew from its model: {anew}") from None
+    if f"extra/{_STRINGS}" not in archive.members:
+        raise UserError(
+            f"{file} was not written by `resnets export`, and its graph is a program; if you trust whoever wrote it, take its weights: "
+            + weights_of(file)
+        )
+    try:
         strings = json.loads(archive.text(f"extra/{_STRINGS}"))
         if not isinstance(strings, dict):
             raise UserError("its description is no table")
     except (*ZIP_ERRORS, OSError) as error:
-        raise UserError(
-            f"{file} is no archive of `resnets export`, or it is damaged: {_line(error)}. {_ELSEWHERE.format(file=file)}"
-        ) from None
+        raise UserError(f"the metadata of {file} is damaged: {_line(error)}") from None
     description = from_strings(strings, file)
     computes = description.form.precision
     if precision not in (None, computes):
@@ -105,6 +109,13 @@ def open_contents(
             f"{file} cannot be read as data: {_line(error)}. Its graph is a program; if you trust whoever wrote it, --trust (in "
             "Python trust=True) lets torch run it"
         ) from None
+
+
+def weights_of(file: str) -> str:
+    """The command that makes a model file of the tensors in an archive of somebody else; torch runs the program that it is."""
+    path = Path(file)
+    tensors, model = (shlex.quote(str(path.with_suffix(ending))) for ending in (".weights.pt", ".safetensors"))
+    return f"python -c '{_TAKE_OUT}' {shlex.quote(file)} {tensors} && resnets convert {tensors} --to resnets --output {model}"
 
 
 def read_contents(path: Path) -> dict[str, bytes]:
