@@ -11,7 +11,7 @@ import pytest
 
 from resnets.classification.recipe import Recipe
 from resnets.cli import main
-from resnets.tasks import train
+from resnets.tasks import read_recipe, train
 from resnets.training.published import known_place, published, recipe_behind
 from resnets.training.run import Run
 from resnets.weights.model_file import read_header
@@ -66,7 +66,31 @@ def test_what_is_no_recipe_changes_nothing(tmp_path: Path, make: Callable[[Path]
         known_place(".../photos", tmp_path)
 
 
-def test_names_and_relative_paths_stay() -> None:
-    told = published(Recipe(data="fashion-mnist", weights="runs/a/model.safetensors", network="resnet18"))
-    assert (told["data"], told["weights"]) == ("fashion-mnist", "runs/a/model.safetensors")
+def test_names_stay_and_relative_paths_lose_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clients" / "acme" / "scans").mkdir(parents=True)
+    (tmp_path / "photos").mkdir()
+    assert published(Recipe(data="clients/acme/scans"))["data"] == ".../scans"
     assert published(Recipe(data="~/photos"))["data"] == ".../photos"
+    for name in ("fashion-mnist", "hf:owner/name", "photos"):  # names, and a folder that no other leads to
+        assert published(Recipe(data=name))["data"] == name
+    assert published(Recipe(data="digits", weights="timm/resnet18.a1_in1k"))["weights"] == "timm/resnet18.a1_in1k"
+
+
+def test_a_run_of_a_relative_path_still_finds_its_data(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From any folder the recipe beside the model is known as its own; where its data is, is known from one of them."""
+    shutil.copytree(run.directory.parent / "letters", tmp_path / "of-anna" / "letters")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe(run.directory / "recipe.yaml").updated(data="of-anna/letters", output=tmp_path / "again")
+    again = train(recipe, ())
+    assert "of-anna" not in " ".join(read_header(again.model_path).values())
+    assert main(["evaluate", "again"]) == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    stated = published(recipe) | {"data": ".../letters"}
+    assert recipe_behind(again.model_path, stated)["data"] == "of-anna/letters"
+    capsys.readouterr()
+    assert main(["evaluate", str(again.model_path)]) == 2
+    assert "of-anna/letters" in capsys.readouterr().err

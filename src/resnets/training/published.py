@@ -17,7 +17,10 @@ ELSEWHERE = ".../"
 
 
 def published(recipe: RunRecipe) -> dict[str, Any]:
-    """The fields of a recipe as plain JSON values; of absolute paths the last name alone."""
+    """The fields of a recipe as plain JSON values; of paths the last name alone.
+
+    A relative path is told from a name such as "hf:owner/name" by what is there.
+    """
     found: dict[str, Any] = _without_folders(recipe.model_dump(mode="json"))
     return found
 
@@ -29,7 +32,7 @@ def recipe_behind(model: Path, stated: Mapping[str, Any]) -> Mapping[str, Any]:
         model: the file.
         stated: what its header says.
     """
-    if not any(str(value).startswith(ELSEWHERE) for value in stated.values()):
+    if not any(ELSEWHERE in str(value) for value in stated.values()):
         return stated
     try:
         fields = parse_yaml(read_file(model.parent / "recipe.yaml", limit=SETTINGS_LIMIT).decode("utf-8"))
@@ -37,8 +40,7 @@ def recipe_behind(model: Path, stated: Mapping[str, Any]) -> Mapping[str, Any]:
         return stated  # the file has left its run
     if not isinstance(fields, dict):
         return stated
-    told = _without_folders(fields)
-    same = all(told.get(name) == value for name, value in stated.items() if name not in ("output", "threads"))
+    same = all(_tells(value, fields.get(name)) for name, value in stated.items() if name not in ("output", "threads"))
     return fields if same else stated
 
 
@@ -59,6 +61,19 @@ def _without_folders(value: Any) -> Any:
         return {name: _without_folders(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_without_folders(each) for each in value]
-    if isinstance(value, str) and (os.path.isabs(value) or value.startswith("~")):
-        return ELSEWHERE + os.path.basename(value.rstrip(os.sep))
+    if isinstance(value, str) and (os.path.isabs(value) or value.startswith("~") or (os.sep in value and os.path.exists(value))):
+        return _last_name(value)
     return value
+
+
+def _last_name(path: str) -> str:
+    return ELSEWHERE + os.path.basename(path.rstrip(os.sep))
+
+
+def _tells(stated: Any, value: Any) -> bool:
+    """Whether a value of a header is what `published` made of a recipe's value, wherever that was."""
+    if isinstance(stated, dict) and isinstance(value, dict):
+        return stated.keys() == value.keys() and all(_tells(stated[name], value[name]) for name in stated)
+    if isinstance(stated, list) and isinstance(value, list):
+        return len(stated) == len(value) and all(map(_tells, stated, value))
+    return bool(stated == value or (isinstance(value, str) and stated == _last_name(value)))
