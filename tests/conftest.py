@@ -54,4 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that fork processes which train come first: torch refuses that once something in this process ran a backward pass within another.
     Quantization comes last: after nncf's work for OpenVINO, a detector's run that is interrupted and goes on ends its process with a
     segmentation fault (nncf 3.4, openvino 2026.4); commands never do both in one process."""
-    items.sort(key=lambda item: (item.path.name == "test_quantize.py", "killed_at_several_moments" not in item.name))
+    items.sort(
+        key=lambda item: (
+            item.path.name in ("test_quantize.py", "test_exports_killed.py"),
+            "killed_at_several_moments" not in item.name,
+        )
+    )

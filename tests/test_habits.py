@@ -84,7 +84,7 @@ def test_pre_commit_runs_what_make_check_runs() -> None:
     )
     (repository,) = read(".pre-commit-config.yaml")["repos"]
     hooks = [hook["entry"] for hook in repository["hooks"]]
-    assert len(checks) == 4
+    assert len(checks) == 5
     for check in checks:
         assert any(entry.startswith(f".venv/bin/{check}") for entry in hooks), f"no hook runs {check}"
 

@@ -58,7 +58,7 @@ import os, sys, time
 sys.path.insert(0, {str(HERE)!r})
 import judge
 from parsers import Parser
-judge.SECONDS = {judge.SECONDS if kind != "hangs" else -4.0}  # and five that an answer may take to come
+judge.SECONDS = {judge.SECONDS if kind != "hangs" else 0.2}  # of the processor; six times as long by the clock
 
 def parse(path):
     if "{kind}" == "runs": os.system("true")

@@ -132,7 +132,7 @@ def test_a_lost_worker_is_replaced_and_training_goes_on(tmp_path: Path) -> None:
     assert steps[0] == steps[1]
     weights = [resnets.load_model(folder / "model.safetensors").state_dict() for folder in (tmp_path / "quiet", run.path)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert said.count("test accuracy") == 1, "only the main process reports"
+    assert said.count("use it  ") == 1, "only the main process reports"
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["first-process-early", "second-process-early"])

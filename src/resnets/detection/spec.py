@@ -219,9 +219,9 @@ class DetectorSpec(Settings):
             instead = {"norm": "norm", "num_classes": "num_classes", "in_channels": "image_mean and image_std"}.get(field, "layout")
             raise UserError(f"network {self.network!r} sets {field}, which in a detector is said by {instead}")
         spec = self.plain_network
-        spec.check_activations(self.max_size)
         if spec.dims != 2:
             raise UserError(f"network {self.network!r} takes {spec.dims}-dimensional inputs; a detector needs dims=2")
+        spec.check_activations(self.max_size)
         if len(self.image_mean) != len(self.image_std):
             raise UserError(f"image_mean has {len(self.image_mean)} channels and image_std {len(self.image_std)}; give one each")
         if not self.min_size:
