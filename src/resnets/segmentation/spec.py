@@ -70,10 +70,10 @@ class SegmenterSpec(BaseModel):
     def _consistent(self) -> SegmenterSpec:
         check_limits(self, {"head_width": 65_536, "subpixels": 64, "skips": 64, "rates": 4_096, "size": PIXELS_A_SIDE})
         trunk = self.trunk
-        if self.size is not None:
-            trunk.check_activations(self.size)
         if trunk.dims != 2:
             raise UserError(f"network={self.network!r} has dims={trunk.dims}, but images are segmented in two dimensions")
+        if self.size is not None:
+            trunk.check_activations(self.size)
         if len(trunk.blocks) < 2 and self.auxiliary:
             raise UserError(f"network={self.network!r} has one stage only, so that no map is left for auxiliary=True; turn it off")
         if not len(self.mean) == len(self.std) == trunk.in_channels:
