@@ -154,7 +154,7 @@ def _found(value: object, key: str) -> list[dict[str, object]]:
 def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     program = torch.export.export(torch.nn.Linear(2, 3), (torch.zeros(2, 2),))
     torch.export.save(program, tmp_path / "other.pt2")
-    with pytest.raises(ValueError, match=r"other\.pt2 is no archive of `resnets export`"):
+    with pytest.raises(ValueError, match=r"other\.pt2 was not written by `resnets export`"):
         open_engine(tmp_path / "other.pt2")
 
 

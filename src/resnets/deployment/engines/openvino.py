@@ -169,12 +169,12 @@ def open_contents(
             model, section = core.read_model(contents[".onnx"]), "framework"
         else:
             # In another encoding a declaration would be other bytes, which OpenVINO's reader of XML understands.
-            if b"\0" in contents[".xml"]:
+            if b"\0" in contents[".xml"] or not is_utf8(contents[".xml"]):
                 raise UserError(f"{file} is no text in UTF-8, as which `resnets export` writes it")
             if _DECLARATION.search(contents[".xml"]):
                 raise UserError(f"{file} declares a document type, in which entities can hide; `resnets export` writes none")
             model, section = core.read_model(contents[".xml"], contents[".bin"]), _SECTION
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         lines = [
             line for line in str(error).splitlines() if line.strip() and "Exception from" not in line and "Check '" not in line
         ]
@@ -217,7 +217,7 @@ def check_results(model: Any, shape: Sequence[int], classes: int, file: str) -> 
     sized = model.clone()
     try:
         sized.reshape(list(shape))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise UserError(
             f"the graph of {file} takes no inputs of shape {tuple(shape)}: {' '.join(str(error).split())[:300]}"
         ) from None
@@ -231,6 +231,15 @@ def check_results(model: Any, shape: Sequence[int], classes: int, file: str) -> 
     found = [side.get_length() for side in sized.outputs[-1].get_partial_shape()]
     if found != [shape[0], classes]:
         raise UserError(f"the graph of {file} gives {found} for {shape[0]} images of {classes} classes")
+
+
+def is_utf8(content: bytes) -> bool:
+    """Whether bytes are text in UTF-8; OpenVINO's own messages break on others."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_contents(path: Path) -> dict[str, bytes]:
