@@ -33,7 +33,7 @@ class DetectionRecipe(RunRecipe):
     loading: Literal["auto", "memory", "stream"] = "auto"
     """Keep decoded images in memory, or decode them each time they come; auto: memory where there is room."""
     batch_size: Positive = 2
-    """Images an optimizer step."""
+    """Images per optimizer step."""
     epochs: Positive = 12
     """Passes over the training images."""
     optimizer: Optimizer = Optimizer(learning_rate=0.0025, nesterov=False)

@@ -38,7 +38,7 @@ class SegmentationRecipe(RunRecipe):
     loading: Literal["auto", "memory", "stream"] = "auto"
     """Keep decoded images in memory, or decode them each time they come; auto: memory where there is room."""
     batch_size: Positive = 8
-    """Images an optimizer step."""
+    """Images per optimizer step."""
     epochs: Positive = 30
     """Passes over the training images."""
     optimizer: Optimizer = Optimizer(learning_rate=0.01, nesterov=False)

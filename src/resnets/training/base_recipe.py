@@ -40,7 +40,7 @@ class RunRecipe(Settings):
     max_steps: Positive | None = None
     """Stop after so many optimizer steps; the schedule's progress counts to there."""
     batch_size: Positive = 128
-    """Images an optimizer step."""
+    """Images per optimizer step."""
     drop_last: bool = True
     """Leave out the last, smaller batch of an epoch."""
     accumulation: Positive = 1
