@@ -23,7 +23,7 @@ def seen(recipe: Recipe, images: Tensor, preprocessing: Preprocessing, *, croppe
     parts = []
     for epoch in range(2):
         draws = Draws(epoch, len(images))
-        parts.append(post_normalize(preprocessing(pre_normalize(images, torch.arange(len(images)), epoch, draws)), draws))
+        parts.append(post_normalize(preprocessing.of_pixels(pre_normalize(images, torch.arange(len(images)), epoch, draws)), draws))
     return torch.cat(parts)
 
 

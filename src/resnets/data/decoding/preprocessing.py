@@ -123,7 +123,11 @@ class Preprocessing(BaseModel):
         Raises:
             UserError: another type or shape, or floats outside [0, 1].
         """
-        return self.normalized(self.resized(self._pixels(images)))
+        return self.of_pixels(self._pixels(images))
+
+    def of_pixels(self, images: Tensor) -> Tensor:
+        """As a call, for images that are uint8 or floating in units of [0, 255], as random changes of colours leave them; unchecked."""
+        return self.normalized(self.resized(images))
 
     def _pixels(self, images: Tensor) -> Tensor:
         """The images as uint8, or floating in [0, 255]."""

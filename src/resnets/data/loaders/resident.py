@@ -54,10 +54,10 @@ class ResidentLoader:
             indices = plan.indices.to(self.images.device)
             images = self.images[indices]
             if self.augment is None:
-                images = self.preprocessing(images)
+                images = self.preprocessing.of_pixels(images)
             else:
                 pre_normalize, post_normalize = self.augment
-                images = post_normalize(self.preprocessing(pre_normalize(images, indices, epoch, plan.draws)), plan.draws)
+                images = post_normalize(self.preprocessing.of_pixels(pre_normalize(images, indices, epoch, plan.draws)), plan.draws)
             weights = None if plan.weights is None else plan.weights.to(images.device)
             yield Batch(self._arranged(images), self.labels[indices], indices, plan.total, plan.draws, weights)
 
@@ -66,4 +66,4 @@ class ResidentLoader:
         own = self.order.share.of(len(self.images))
         for start in range(own.start, own.stop, self.order.batch_size):
             part = slice(start, min(start + self.order.batch_size, own.stop))
-            yield self._arranged(self.preprocessing(self.images[part])), self.labels[part]
+            yield self._arranged(self.preprocessing.of_pixels(self.images[part])), self.labels[part]
