@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,20 +17,25 @@ sys.path.append(str(Path(__file__).parent.parent))
 
 from kill_moments import killed_at
 
+import resnets
 from resnets.cli import main
 from resnets.data.datasets.catalogue import load
-from resnets.deployment.engines import open_engine
+from resnets.deployment.export import export_model
 from resnets.training.run import Run
 
 QUANTIZE = ("--calibration", "16", "--limit", "40", "--max-drop", "100", "--format")
 
-
 OPENS = """
-import torch
+import json, sys, torch
 from resnets.deployment.engines import open_engine
-engine = open_engine({0!r}, threads=1)
-torch.save(engine.outputs(torch.load({1!r}))[0], {2!r})
+for path in sys.argv[2:]:
+    try:
+        found = open_engine(path, threads=1).outputs(torch.load(sys.argv[1]))[0].tolist()
+    except (ValueError, OSError) as error:
+        found = f"{type(error).__name__}: {error}"
+    print(json.dumps(found))
 """
+"""What each file gives for the inputs, or why it is refused: in a process that knows nothing of those before it."""
 
 
 def inputs() -> torch.Tensor:
@@ -39,35 +46,68 @@ def command(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+def opened(paths: list[Path], folder: Path) -> list[torch.Tensor | str]:
+    torch.save(inputs(), folder / "inputs")
+    words = [sys.executable, "-c", OPENS, str(folder / "inputs"), *map(str, paths)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("[", '"'))]
+    assert len(found) == len(paths), done.stdout
+    return [each if isinstance(each, str) else torch.tensor(each) for each in found]
+
+
+@pytest.mark.parametrize("verb", ["quantize", "export"])
 @pytest.mark.parametrize(("name", "ending"), [("openvino", ".xml"), ("onnx", ".onnx")])
-def test_quantize_killed_at_several_moments_leaves_the_old_or_the_new(
-    small_run: Run, tmp_path: Path, name: str, ending: str
-) -> None:
-    """A graph of before with its own weights, or the new one with its own; a further call ends well."""
+def test_networks_killed_at_several_moments_are_whole(small_run: Run, tmp_path: Path, verb: str, name: str, ending: str) -> None:
+    """Where nothing was: nothing, or all of the new. Where another network was: that one or the new one, or, between two files, none."""
     pytest.importorskip("openvino" if name == "openvino" else "onnxruntime")
     pytest.importorskip("nncf" if name == "openvino" else "onnx")
-    output = tmp_path / f"net{ending}"
-    words = ("quantize", small_run.model_path, "--output", output, *QUANTIZE, name)
-    assert command(*words) == 0
-    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    logits = open_engine(output, threads=1).outputs(inputs())[0]
-    kills = 0
-    for number in (1, 2, 3, 4, 6, 8, 11, 15, 20):
-        if not killed_at(number, lambda: command(*words)):
+    other = resnets.load_model(small_run.model_path)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(-1.5)
+    (tmp_path / "old").mkdir()
+    export_model(other, tmp_path / "old" / f"net{ending}", format=name)  # type: ignore[arg-type]
+    (tmp_path / "whole").mkdir()
+    settings = (*QUANTIZE, name) if verb == "quantize" else ("--format", name)
+
+    def written(folder: Path) -> None:
+        assert command(verb, small_run.model_path, "--output", folder / f"net{ending}", *settings) == 0
+
+    written(tmp_path / "whole")
+    wanted = {path.name for folder in ("old", "whole") for path in (tmp_path / folder).iterdir()}
+    killed: list[tuple[Path, bool]] = []
+    for number in range(1, 60):
+        before = len(killed)
+        for empty in (False, True) if verb == "export" else (number % 2 == 0,):  # a quantization takes longer: in turns
+            folder = tmp_path / f"killed-{number}-{'nothing' if empty else 'another'}"
+            if empty:
+                folder.mkdir()
+            else:
+                shutil.copytree(tmp_path / "old", folder)
+            if killed_at(number, lambda folder=folder: written(folder)):  # type: ignore[misc]
+                killed.append((folder, empty))
+        if len(killed) == before:
             break
-        kills += 1
-        # In a process of its own, as the next command is: it sees what the dead one left.
-        program = OPENS.format(str(output), str(tmp_path / "in"), str(tmp_path / "out"))
-        torch.save(inputs(), tmp_path / "in")
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            torch.testing.assert_close(torch.load(tmp_path / "out"), logits, rtol=1e-3, atol=1e-3)
-        else:  # between the two files of a pair: said, and never another network's numbers
-            assert "UserError" in done.stderr or "FileNotFoundError" in done.stderr, done.stderr
-    assert kills >= 3
-    assert command(*words) == 0
-    names = {path.name for path in tmp_path.iterdir()} - {"in", "out"}
-    assert names == whole.keys(), "leftovers of dead processes are cleared away"
+    assert len(killed) >= 8
+    paths = [tmp_path / "old" / f"net{ending}", tmp_path / "whole" / f"net{ending}"]
+    old, new, *found = opened([*paths, *(folder / f"net{ending}" for folder, _ in killed)], tmp_path)
+    assert isinstance(old, torch.Tensor)
+    assert isinstance(new, torch.Tensor)
+    assert (old - new).abs().max() > 0.1
+    seen = set()
+    for (folder, empty), result in zip(killed, found, strict=True):
+        if isinstance(result, str):
+            seen.add("none")
+            assert result.startswith(("UserError: ", "FileNotFoundError: ")), (folder.name, result)
+        elif torch.allclose(result, new, rtol=1e-3, atol=1e-3):
+            seen.add("new")
+        else:
+            seen.add("old")
+            assert not empty, folder.name
+            torch.testing.assert_close(result, old, rtol=1e-3, atol=1e-3, msg=f"{folder.name} is of two networks")
+    assert seen >= {"old", "none"}
+    written(killed[-1][0])
+    assert {path.name for path in killed[-1][0].iterdir()} <= wanted, "leftovers of dead processes are cleared away"
 
 
 LIMITED = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0})); from resnets.cli import main; sys.exit(main({1!r}))"

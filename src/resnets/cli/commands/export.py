@@ -37,22 +37,32 @@ class ExportOptions:
 
 def run(options: ExportOptions) -> int:
     """Carries out the command."""
+    from ...core.claims import hold_file
+    from ...core.files import clear_leftovers
     from ...deployment.engines.models import open_network
-    from ...deployment.export.export import export_model
+    from ...deployment.export.export import check_output, export_model
 
+    def report(words: str) -> None:
+        messages().print(words, soft_wrap=True, markup=False)
+
+    output = options.output or default_output(options.model, options.format)
+    check_output(output, options.format)
     network, description = open_network(options.model)
     if description.provenance.get("weights") == "fresh":
         messages().print(f"{options.model} names no weights: the exported network is untrained, fit for measuring speed only")
-    exported = export_model(
-        network,
-        options.output or default_output(options.model, options.format),
-        format=options.format,
-        uint8=options.uint8,
-        precision=options.precision,
-        fixed_size=options.size == "fixed",
-        description=description,
-        report=lambda words: messages().print(words, soft_wrap=True, markup=False),
-    )
+    with hold_file(output, report):
+        for suffix in (output.suffix, ".bin"):
+            clear_leftovers(output.with_suffix(suffix))
+        exported = export_model(
+            network,
+            output,
+            format=options.format,
+            uint8=options.uint8,
+            precision=options.precision,
+            fixed_size=options.size == "fixed",
+            description=description,
+            report=report,
+        )
     if options.json:
         form = exported.description.form
         print_json(

@@ -43,6 +43,17 @@ class Exported:
     parity: Parity
 
 
+def check_output(output: Path, format: Format) -> None:
+    """Raises:
+    UserError: the file's ending is not that of the format.
+    FileNotFoundError: there is no folder for it.
+    """
+    if output.suffix != ENDINGS[format]:
+        raise UserError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
+
+
 @renamed_argument("pictures", "uint8", until="0.3")
 def export_model(
     network: Network,
@@ -73,10 +84,7 @@ def export_model(
     """
     output = Path(output)
     form: Any = form_module(ENGINE_OF[format])
-    if output.suffix != ENDINGS[format]:
-        raise UserError(f"--output {output}: a file for {format} ends in {ENDINGS[format]}")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {output.parent} to write {output.name} to")
+    check_output(output, format)
     if precision not in form.PRECISIONS:
         raise UserError(f"--format {format} has no precision {precision}; choose {' or '.join(form.PRECISIONS)}")
     known = description or description_of(network)
