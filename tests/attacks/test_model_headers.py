@@ -123,6 +123,23 @@ def test_feature_maps_that_would_fill_the_memory_are_refused(build: Any, monkeyp
     build()
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "values"),
+    [
+        ("resnet50-fpn", {"rpn_post_nms_test": 1_000_000, "roi_size": 64, "pyramid_width": 64}, 1_000_000 * 64**2 * 64),
+        ("resnet50-c4", {"box_batch": 400_000, "roi_size": 14}, 400_000 * 14**2 * 256),
+    ],
+)
+def test_boxes_that_would_fill_the_memory_are_refused(
+    name: str, fields: dict[str, int], values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each number is within its own limit; what they make together is not."""
+    with pytest.raises(ValueError, match=f"the boxes of one image give the head at least this many values: {values:,}"):
+        get_detector_spec(name, **fields)
+    monkeypatch.setenv("RESNETS_LIMITS", "100")
+    get_detector_spec(name, **fields)
+
+
 def test_the_bound_of_feature_maps_counts_what_the_network_makes() -> None:
     """conv1 and one map per unit, by hand, against what the layers really give."""
     spec = get_spec("cifar-resnet8", input_size=32)

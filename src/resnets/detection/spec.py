@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..core.errors import UserError
-from ..core.limits import PIXELS_A_SIDE, check_limits
+from ..core.limits import ACTIVATIONS, PIXELS_A_SIDE, check_limit, check_limits
 from ..networks import NetworkSpec, get_spec
 from ..networks.zoo import split_name
 
@@ -222,6 +222,10 @@ class DetectorSpec(Settings):
         if spec.dims != 2:
             raise UserError(f"network {self.network!r} takes {spec.dims}-dimensional inputs; a detector needs dims=2")
         spec.check_activations(self.max_size)
+        if len(spec.blocks) > 1 or self.layout == "fpn":
+            width = self.pyramid_width if self.layout == "fpn" else spec.stage_widths[-2]
+            values = max(self.rpn_post_nms_test, self.box_batch) * self.roi_size**2 * width
+            check_limit("the boxes of one image give the head at least this many values:", values, ACTIVATIONS)
         if len(self.image_mean) != len(self.image_std):
             raise UserError(f"image_mean has {len(self.image_mean)} channels and image_std {len(self.image_std)}; give one each")
         if not self.min_size:
